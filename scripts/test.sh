@@ -1,0 +1,37 @@
+#!/bin/sh
+# npm test. Without an argument: types, lint, unit tests, end-to-end test. With check | unit [FILE...] | e2e: that part.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+. scripts/bootstrap.sh
+bootstrap_node "$root"
+export NODE_NO_WARNINGS=1
+
+check() {
+  "$ISTHMUS_NODE" node_modules/.bin/tsc -p .
+  "$ISTHMUS_NODE" node_modules/.bin/eslint --cache --cache-location node_modules/.cache/eslint --max-warnings 0 .
+  "$ISTHMUS_NODE" node_modules/.bin/prettier --cache --log-level warn --check .
+}
+
+# Unit tests run in network, mount and PID namespaces of their own (without root in a user namespace too): what they
+# make is gone with them, and nothing of the machine is touched.
+unit() {
+  if [ $# -eq 0 ]; then set -- $(find src test -name '*.test.ts' -not -path 'test/e2e/*' | sort); fi
+  user=
+  if [ "$(id -u)" != 0 ]; then user='--user --map-root-user'; fi
+  # shellcheck disable=SC2086
+  unshare $user --mount --net --pid --fork --kill-child --mount-proc sh -euc '
+    mount -t tmpfs tmpfs /run
+    ip link set lo up
+    exec "$@"' sh "$ISTHMUS_NODE" --test --test-concurrency=2 --test-reporter=spec "$@"
+}
+
+e2e() { "$ISTHMUS_NODE" --test --test-concurrency=1 --test-reporter=spec "$@" $(find test/e2e -name '*.test.ts' | sort); }
+
+case ${1:-all} in
+  check) check ;;
+  unit) shift; unit "$@" ;;
+  e2e) shift; e2e "$@" ;;
+  all) check; unit; e2e ;;
+  *) echo "usage: scripts/test.sh [check | unit [FILE...] | e2e]" >&2; exit 2 ;;
+esac

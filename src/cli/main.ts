@@ -1,0 +1,46 @@
+import process from 'node:process';
+
+import { describeError, IsthmusError } from '../core/index.ts';
+
+/**
+ * Each command is a module of its own, loaded only when it is called: a node runs many isthmus processes, and none
+ * should pay for the code of the others. `run` gets the arguments after the command's name.
+ */
+const commands: Readonly<Record<string, { load: () => Promise<{ run(args: string[]): Promise<void> }>; summary: string }>> = {
+  demo: { load: () => import('./demo.ts'), summary: 'the whole guide on this machine: two clusters, one mesh' },
+  lab: { load: () => import('./lab.ts'), summary: 'local clusters on one flat network: up, down, status' },
+  ca: { load: () => import('./ca.ts'), summary: 'a shared root and an intermediate CA per cluster' },
+  install: { load: () => import('./install.ts'), summary: 'put the mesh into a cluster' },
+  uninstall: { load: () => import('./uninstall.ts'), summary: 'take the mesh out of a cluster' },
+  multicluster: { load: () => import('./multicluster.ts'), summary: 'expose, link and check clusters' },
+  version: { load: () => import('./version.ts'), summary: 'the version of this program' },
+  istiod: { load: () => import('./istiod.ts'), summary: 'the control plane process' },
+  ztunnel: { load: () => import('./ztunnel.ts'), summary: 'the node proxy process' },
+  cni: { load: () => import('./cni.ts'), summary: 'the CNI agent process, and the CNI plugin' },
+};
+
+function usage(): string {
+  const width = Math.max(...Object.keys(commands).map((name) => name.length));
+  const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
+  return `usage: isthmus COMMAND\n\n${lines.join('\n')}\n\nisthmus COMMAND --help tells more.\n`;
+}
+
+async function main(args: string[]): Promise<void> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
+    process.stdout.write(usage());
+    return;
+  }
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command === undefined) {
+    throw new IsthmusError('ISTHMUS_USAGE', `unknown command "${name}"`, { hint: 'isthmus help lists the commands' });
+  }
+  await (await command.load()).run(rest);
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`isthmus: ${describeError(error)}\n`);
+  process.exitCode = error instanceof IsthmusError && error.code === 'ISTHMUS_USAGE' ? 64 : 1;
+}

@@ -1,0 +1,50 @@
+/**
+ * Every code that an {@link IsthmusError} may carry. A code is stable: scripts and docs/errors/ refer to it, so it is
+ * never renamed or given a second meaning. Rooms add theirs here, grouped by room.
+ */
+export const errorCodes = {
+  // core
+  ISTHMUS_INTERNAL: 'a defect of Isthmus itself',
+  ISTHMUS_USAGE: 'a command line that cannot be understood',
+  ISTHMUS_TIMEOUT: 'something did not happen in the time it was given',
+  ISTHMUS_CONFIG_INVALID: 'an environment variable, option or file has a value that cannot be used',
+  // linux
+  LINUX_SYSCALL: 'a system call failed',
+  LINUX_NO_USER_NAMESPACES: 'neither root nor user namespaces are available',
+  LINUX_COMMAND_FAILED: 'a system program (ip, nft, mount) failed',
+  // kube
+  KUBE_API: 'the API server answered with an error status',
+  KUBE_UNREACHABLE: 'the API server cannot be reached',
+  KUBE_CONFIG: 'a kubeconfig cannot be used',
+} as const satisfies Record<string, string>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+/** The one error class of the project: what happened, to what, and what to do next, under a stable code. */
+export class IsthmusError extends Error {
+  readonly code: ErrorCode;
+  /** What the reader can do next; a sentence or a command. */
+  readonly hint: string | undefined;
+
+  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'IsthmusError';
+    this.code = code;
+    this.hint = options.hint;
+  }
+
+  /** One line for a terminal or a log: `message [CODE]; hint`. */
+  oneLine(): string {
+    return `${this.message} [${this.code}]${this.hint === undefined ? '' : `; ${this.hint}`}`;
+  }
+}
+
+/** The message of anything that was thrown, with the code of an {@link IsthmusError}; causes follow after a colon. */
+export function describeError(error: unknown): string {
+  if (error instanceof IsthmusError) return error.oneLine();
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(describeError).join(', ');
+  if (error instanceof Error) {
+    return error.cause === undefined ? error.message : `${error.message}: ${describeError(error.cause)}`;
+  }
+  return String(error);
+}
