@@ -1,0 +1,54 @@
+/**
+ * What the lab's API server serves, as data and pure functions: the resources and their discovery documents, the types behind
+ * them (decoding, defaults, validation, merging), CustomResourceDefinitions, tables, OpenAPI and protobuf bodies.
+ * No request, no storage and no clock may enter.
+ */
+import { builtinResources } from './resources.ts';
+import type { AnyObject } from '../../../api/kubernetes.ts';
+import type { FieldError, ResourceInfo, Table, TypeSchema } from './types.ts';
+
+export type * from './types.ts';
+export { builtinResources, storageVersionHash } from './resources.ts';
+
+const soon = (): never => {
+  throw new Error('not written yet');
+};
+/** GET /api */
+export const apiVersions: (options: { serverAddress: string }) => AnyObject = soon;
+/** GET /apis */
+export const apiGroupList: (resources: readonly ResourceInfo[]) => AnyObject = soon;
+/** GET /apis/<group>; undefined for a group that is not served. */
+export const apiGroup: (group: string, resources: readonly ResourceInfo[]) => AnyObject | undefined = soon;
+/** GET /api/v1 and /apis/<group>/<version>; undefined when not served. */
+export const apiResourceList: (groupVersion: string, resources: readonly ResourceInfo[]) => AnyObject | undefined = soon;
+/** apidiscovery.k8s.io/v2 APIGroupDiscoveryList: of the core group for /api, of the others for /apis. */
+export const aggregatedDiscovery: (root: '/api' | '/apis', resources: readonly ResourceInfo[]) => AnyObject = soon;
+
+/** GET /openapi/v3 */
+export const openApiV3Index: (resources: readonly ResourceInfo[], crds: readonly AnyObject[]) => unknown = soon;
+/** GET /openapi/v3/api/v1 ('v1'), /openapi/v3/apis/apps/v1 ('apps/v1'); undefined when not served. */
+export const openApiV3: (groupVersion: string, resources: readonly ResourceInfo[], crds: readonly AnyObject[]) => unknown = soon;
+/** GET /openapi/v2 as JSON. */
+export const openApiV2: (resources: readonly ResourceInfo[], crds: readonly AnyObject[]) => unknown = soon;
+
+/** The schema of a built-in kind, by its resource or by group, version and kind (so that `Scale`, `DeleteOptions` and the like have one too). */
+export const schemaFor: (type: Pick<ResourceInfo, 'group' | 'version' | 'kind'>) => TypeSchema = soon;
+/** The schema of one served version of a CustomResourceDefinition. Keep it: it compiles the rules once. */
+export const crdSchema: (crd: AnyObject, version: string) => TypeSchema = soon;
+
+/** `now`: milliseconds since 1970, for the ages; `crd`: the definition when the resource is a custom one. */
+export const toTable: (
+  resource: ResourceInfo,
+  objects: readonly AnyObject[],
+  options: { includeObject: 'Metadata' | 'Object' | 'None'; now: number; crd?: AnyObject; listMetadata?: Record<string, unknown>; noHeaders?: boolean },
+) => Table = soon;
+
+/** Reads a body of content type application/vnd.kubernetes.protobuf; throws when it is none or of a kind that is not known. */
+export const decodeProtobuf: (bytes: Uint8Array) => AnyObject = soon;
+
+/** One ResourceInfo for each served version, in the order of discovery. */
+export const crdToResourceInfo: (crd: AnyObject) => ResourceInfo[] = soon;
+/** Defaults of a CustomResourceDefinition are part of its own schema ({@link schemaFor}); this is its validation. */
+export const validateCrd: (crd: AnyObject, old?: AnyObject) => FieldError[] = soon;
+
+void builtinResources;
