@@ -16,6 +16,14 @@ export const errorCodes = {
   KUBE_API: 'the API server answered with an error status',
   KUBE_UNREACHABLE: 'the API server cannot be reached',
   KUBE_CONFIG: 'a kubeconfig cannot be used',
+  // cli
+  MESH_NOT_INSTALLED: 'no istiod was found in a cluster',
+  MESH_NETWORK_UNSET: "istiod's namespace does not say which network the cluster is in",
+  NAMESPACE_MISSING: 'a namespace that is needed does not exist',
+  LINK_NOT_EXPOSED: 'a cluster to be linked has no east-west gateway',
+  LINK_DUPLICATE_CLUSTER: 'two clusters to be linked have one cluster id',
+  MULTICLUSTER_CHECK_FAILED: 'multicluster check found something wrong',
+  DEMO_UNTRUE: 'something that the demo shows did not happen',
 } as const satisfies Record<string, string>;
 
 export type ErrorCode = keyof typeof errorCodes;

@@ -1,0 +1,85 @@
+import { stringify } from 'yaml';
+
+import type { Gateway } from '../../api/kubernetes.ts';
+import { annotations, gatewayClasses, labels, ports } from '../../api/names.ts';
+import { resources } from '../../api/resources.ts';
+import { IsthmusError } from '../../core/index.ts';
+import { waitForObjects, type KubeClient } from '../../kube/index.ts';
+import { readMeshIdentity, type MeshIdentity } from './mesh-identity.ts';
+
+export interface ExposeOptions {
+  readonly client: KubeClient;
+  readonly namespace: string;
+  readonly istioNamespace: string;
+  /** Print instead of applying. */
+  readonly generate: boolean;
+  /** Wait until the Gateway is programmed, a minute at most. */
+  readonly wait: boolean;
+}
+
+/** Creates the cluster's east-west gateway. Throws MESH_NOT_INSTALLED, NAMESPACE_MISSING, ISTHMUS_TIMEOUT. */
+export async function expose({ client, namespace, istioNamespace, generate, wait }: ExposeOptions): Promise<void> {
+  const gateway = eastWestGateway(namespace, await readMeshIdentity(client, istioNamespace));
+  if (generate) {
+    process.stdout.write(stringify(gateway));
+    return;
+  }
+  const { context } = client.transport.config;
+  if ((await client.find(resources.namespaces, { name: namespace })) === undefined) {
+    throw new IsthmusError('NAMESPACE_MISSING', `namespace "${namespace}" does not exist in ${context}`, {
+      hint: `kubectl create namespace ${namespace} --context ${context}`,
+    });
+  }
+  await client.apply(resources.gateways, gateway, { fieldManager: 'istioctl' });
+  process.stdout.write(`Gateway ${namespace}/${gateway.metadata.name} applied\n`);
+  if (wait) await waitForProgrammed(client, namespace, 60_000);
+}
+
+/** Waits for the east-west gateway's Programmed condition and resolves with its address. Throws ISTHMUS_TIMEOUT. */
+export async function waitForProgrammed(client: KubeClient, namespace: string, timeout: number): Promise<string> {
+  const [gateway] = await waitForObjects(
+    {
+      client,
+      type: resources.gateways,
+      namespace,
+      fieldSelector: `metadata.name=${eastWestName}`,
+      what: `${client.transport.config.context}: Gateway ${namespace}/${eastWestName} to be programmed`,
+      timeout,
+    },
+    ([found]) => found !== undefined && isProgrammed(found) && addressOf(found) !== undefined,
+  );
+  return gateway === undefined ? '' : (addressOf(gateway) ?? '');
+}
+
+export const eastWestName = 'istio-eastwest';
+
+/** Programmed=True. */
+export function isProgrammed(gateway: Gateway): boolean {
+  return gateway.status?.conditions?.some(({ type, status }) => type === 'Programmed' && status === 'True') ?? false;
+}
+
+/** The first address of the status. */
+export function addressOf(gateway: Gateway): string | undefined {
+  return gateway.status?.addresses?.[0]?.value;
+}
+
+function eastWestGateway(namespace: string, mesh: MeshIdentity): Gateway {
+  const allowedRoutes = { namespaces: { from: 'Same' as const } };
+  return {
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'Gateway',
+    metadata: {
+      name: eastWestName,
+      namespace,
+      labels: { [labels.exposeIstiod]: String(ports.istiodTls), [labels.cluster]: mesh.clusterId, [labels.network]: mesh.network },
+      annotations: { [annotations.dataPlaneServiceType]: 'loadbalancer' },
+    },
+    spec: {
+      gatewayClassName: gatewayClasses.eastWest,
+      listeners: [
+        { name: 'cross-network', port: ports.hbone, protocol: 'HBONE', tls: { mode: 'Passthrough' }, allowedRoutes },
+        { name: 'xds-tls', port: ports.istiodTls, protocol: 'TLS', tls: { mode: 'Passthrough' }, allowedRoutes },
+      ],
+    },
+  };
+}
