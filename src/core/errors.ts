@@ -24,6 +24,30 @@ export const errorCodes = {
   LINK_DUPLICATE_CLUSTER: 'two clusters to be linked have one cluster id',
   MULTICLUSTER_CHECK_FAILED: 'multicluster check found something wrong',
   DEMO_UNTRUE: 'something that the demo shows did not happen',
+  // hbone
+  HBONE_PROTOCOL: 'the peer broke the rules of HTTP/2, HPACK or CONNECT',
+  HBONE_CONNECT: 'the TCP connection to the peer failed',
+  HBONE_CONNECT_TIMEOUT: 'the TCP connection to the peer was not established in time',
+  HBONE_TLS: 'the TLS handshake failed',
+  HBONE_PEER_IDENTITY: 'the peer proved another identity than the expected one',
+  HBONE_STATUS: 'the peer refused the CONNECT request with a status other than 200',
+  HBONE_STREAM_RESET: 'the peer reset the stream',
+  HBONE_CONNECTION_LOST: 'the tunnel broke or its peer stopped answering pings',
+  HBONE_CLOSED: 'the tunnel or its pool is closed on our side',
+  // ztunnel
+  ZTUNNEL_RESOURCE_REJECTED: 'a workload, service or policy from the control plane cannot be used',
+  ZTUNNEL_NO_HEALTHY_UPSTREAM: 'a service has no endpoint for the connection',
+  ZTUNNEL_NO_ROUTE: 'a workload cannot be reached from this network',
+  ZTUNNEL_UNKNOWN_WAYPOINT: 'the waypoint of a service or workload is not known',
+  ZTUNNEL_UNKNOWN_DESTINATION: 'a CONNECT request names a service or port that cannot be resolved',
+  ZTUNNEL_DESTINATION_MISMATCH: 'a CONNECT request names an address that is not this pod',
+  ZTUNNEL_WORKLOAD_UNKNOWN: 'the control plane has not told about a pod of this node',
+  ZTUNNEL_SELF_CALL: 'a connection aims at a port of the proxy itself',
+  ZTUNNEL_POLICY_DENIED: 'an authorization policy refuses the connection',
+  ZTUNNEL_POLICY_CHANGED: 'a changed authorization policy closed the connection',
+  ZTUNNEL_CERTIFICATE: 'there is no certificate for an identity',
+  ZTUNNEL_DRAINED: 'the proxy stopped while the connection was open',
+  ZTUNNEL_GATEWAY_HBONE: 'HBONE for another network, which the gateway does not carry',
 } as const satisfies Record<string, string>;
 
 export type ErrorCode = keyof typeof errorCodes;

@@ -25,8 +25,7 @@ export interface NetworkRange extends NetworkAddress {
 export type GatewayAddress = {
   readonly hboneMtlsPort: number;
 } & (
-  | { readonly kind: 'hostname'; readonly namespace: string; readonly hostname: string }
-  | ({ readonly kind: 'address' } & NetworkAddress)
+  { readonly kind: 'hostname'; readonly namespace: string; readonly hostname: string } | ({ readonly kind: 'address' } & NetworkAddress)
 );
 
 export interface Locality {
