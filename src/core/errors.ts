@@ -11,6 +11,7 @@ export const errorCodes = {
   // linux
   LINUX_SYSCALL: 'a system call failed',
   LINUX_NO_USER_NAMESPACES: 'neither root nor user namespaces are available',
+  LINUX_NOT_A_NAMESPACE: 'a file or descriptor is not a network namespace',
   LINUX_COMMAND_FAILED: 'a system program (ip, nft, mount) failed',
   // kube
   KUBE_API: 'the API server answered with an error status',
