@@ -1,0 +1,3 @@
+import type { ESLint, Rule } from 'eslint';
+
+export declare const roomsPlugin: ESLint.Plugin & { rules: Record<'room-order', Rule.RuleModule> };
