@@ -49,6 +49,18 @@ export const errorCodes = {
   ZTUNNEL_CERTIFICATE: 'there is no certificate for an identity',
   ZTUNNEL_DRAINED: 'the proxy stopped while the connection was open',
   ZTUNNEL_GATEWAY_HBONE: 'HBONE for another network, which the gateway does not carry',
+  // pki
+  PKI_IDENTITY: 'a SPIFFE identity cannot be read or used',
+  PKI_CSR: 'a certificate signing request cannot be accepted',
+  PKI_TTL: 'a certificate was asked for a longer time than is allowed',
+  PKI_CA_INVALID: 'the files of a certificate authority do not belong together or cannot be used',
+  PKI_CA_NOT_READY: 'the certificate authority has expired or is not valid yet',
+  PKI_ROOT_MISSING: 'a directory holds no root certificate and key',
+  PKI_ROOT_EXISTS: 'a directory already holds a root, which is not overwritten',
+  PKI_FILE: 'a certificate or key file cannot be read or written',
+  // xds
+  XDS_LISTEN: 'a gRPC listener could not be opened',
+  XDS_CONNECT: 'a gRPC server cannot be reached',
 } as const satisfies Record<string, string>;
 
 export type ErrorCode = keyof typeof errorCodes;

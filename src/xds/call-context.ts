@@ -1,0 +1,48 @@
+import type { X509Certificate } from 'node:crypto';
+import type { Http2ServerRequest } from 'node:http2';
+import type { TLSSocket } from 'node:tls';
+
+import { createContextKey, createContextValues, type ContextValues, type HandlerContext } from '@connectrpc/connect';
+
+/** What is known of a caller before it has said anything: enough to tell who it is. */
+export interface CallContext {
+  readonly headers: Headers;
+  /** The client's certificate, if it gave one and it chains to the server's roots. Its issuers are at `issuerCertificate`. */
+  readonly peerCertificate: X509Certificate | undefined;
+  /** Why the certificate that the client gave is not believed; undefined when it is, or when there is none. */
+  readonly certificateError: string | undefined;
+  /** Address and port, such as `10.10.0.5:41234`. */
+  readonly remoteAddress: string;
+  /** False on a plaintext listener. */
+  readonly encrypted: boolean;
+  /** The port on which the connection came in. */
+  readonly localPort: number;
+}
+
+type Connection = Omit<CallContext, 'headers'>;
+
+const connectionKey = createContextKey<Connection>(
+  { peerCertificate: undefined, certificateError: undefined, remoteAddress: 'unknown', encrypted: false, localPort: 0 },
+  { description: 'the connection that a call came in on' },
+);
+
+/** For the adapter that serves the routes: keeps what handlers will ask of the connection. */
+export function connectionValues(request: Http2ServerRequest): ContextValues {
+  // The session's socket is a proxy that hides some methods of the TLS socket; its prototype is not a TLSSocket's.
+  const session = request.stream.session;
+  const socket = session?.socket;
+  const tls = socket !== undefined && 'getPeerX509Certificate' in socket ? (socket as TLSSocket) : undefined;
+  const certificate = tls?.getPeerX509Certificate();
+  return createContextValues().set(connectionKey, {
+    peerCertificate: tls?.authorized === true ? certificate : undefined,
+    certificateError: tls?.authorized === false && certificate !== undefined ? String(tls.authorizationError) : undefined,
+    remoteAddress: socket?.remoteAddress === undefined ? 'unknown' : `${socket.remoteAddress}:${socket.remotePort ?? 0}`,
+    encrypted: session?.encrypted ?? false,
+    localPort: socket?.localPort ?? 0,
+  });
+}
+
+/** Inside a handler: who is calling. */
+export function callerOf(context: HandlerContext): CallContext {
+  return { ...context.values.get(connectionKey), headers: context.requestHeader };
+}
