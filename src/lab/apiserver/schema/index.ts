@@ -9,21 +9,15 @@ import type { FieldError, ResourceInfo, Table, TypeSchema } from './types.ts';
 
 export type * from './types.ts';
 export { builtinResources, storageVersionHash } from './resources.ts';
+export { aggregatedDiscovery, apiGroup, apiGroupList, apiResourceList, apiVersions, compareVersions, groupVersionOf } from './discovery.ts';
+export { schemaFor } from './builtin-schema.ts';
+export { DecodeError } from './decode.ts';
+export { aggregate as aggregateFieldErrors } from './validation/errors.ts';
+
 
 const soon = (): never => {
   throw new Error('not written yet');
 };
-/** GET /api */
-export const apiVersions: (options: { serverAddress: string }) => AnyObject = soon;
-/** GET /apis */
-export const apiGroupList: (resources: readonly ResourceInfo[]) => AnyObject = soon;
-/** GET /apis/<group>; undefined for a group that is not served. */
-export const apiGroup: (group: string, resources: readonly ResourceInfo[]) => AnyObject | undefined = soon;
-/** GET /api/v1 and /apis/<group>/<version>; undefined when not served. */
-export const apiResourceList: (groupVersion: string, resources: readonly ResourceInfo[]) => AnyObject | undefined = soon;
-/** apidiscovery.k8s.io/v2 APIGroupDiscoveryList: of the core group for /api, of the others for /apis. */
-export const aggregatedDiscovery: (root: '/api' | '/apis', resources: readonly ResourceInfo[]) => AnyObject = soon;
-
 /** GET /openapi/v3 */
 export const openApiV3Index: (resources: readonly ResourceInfo[], crds: readonly AnyObject[]) => unknown = soon;
 /** GET /openapi/v3/api/v1 ('v1'), /openapi/v3/apis/apps/v1 ('apps/v1'); undefined when not served. */
@@ -31,8 +25,6 @@ export const openApiV3: (groupVersion: string, resources: readonly ResourceInfo[
 /** GET /openapi/v2 as JSON. */
 export const openApiV2: (resources: readonly ResourceInfo[], crds: readonly AnyObject[]) => unknown = soon;
 
-/** The schema of a built-in kind, by its resource or by group, version and kind (so that `Scale`, `DeleteOptions` and the like have one too). */
-export const schemaFor: (type: Pick<ResourceInfo, 'group' | 'version' | 'kind'>) => TypeSchema = soon;
 /** The schema of one served version of a CustomResourceDefinition. Keep it: it compiles the rules once. */
 export const crdSchema: (crd: AnyObject, version: string) => TypeSchema = soon;
 
