@@ -48,6 +48,9 @@ export const errorCodes = {
   ZTUNNEL_POLICY_CHANGED: 'a changed authorization policy closed the connection',
   ZTUNNEL_CERTIFICATE: 'there is no certificate for an identity',
   ZTUNNEL_DRAINED: 'the proxy stopped while the connection was open',
+  ZTUNNEL_ZDS_MESSAGE: 'a packet of the CNI agent cannot be read',
+  ZTUNNEL_ZDS_PROTOCOL: 'the CNI agent broke the rules of their protocol',
+  ZTUNNEL_POD_PENDING: "a pod's proxy could not start and is tried again",
   ZTUNNEL_GATEWAY_HBONE: 'HBONE for another network, which the gateway does not carry',
   // pki
   PKI_IDENTITY: 'a SPIFFE identity cannot be read or used',

@@ -1,6 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Http2ServerRequest } from 'node:http2';
-import type { TLSSocket } from 'node:tls';
 
 import { createContextKey, createContextValues, type ContextValues, type HandlerContext } from '@connectrpc/connect';
 
@@ -31,7 +30,7 @@ export function connectionValues(request: Http2ServerRequest): ContextValues {
   // The session's socket is a proxy that hides some methods of the TLS socket; its prototype is not a TLSSocket's.
   const session = request.stream.session;
   const socket = session?.socket;
-  const tls = socket !== undefined && 'getPeerX509Certificate' in socket ? (socket as TLSSocket) : undefined;
+  const tls = socket !== undefined && 'getPeerX509Certificate' in socket ? socket : undefined;
   const certificate = tls?.getPeerX509Certificate();
   return createContextValues().set(connectionKey, {
     peerCertificate: tls?.authorized === true ? certificate : undefined,

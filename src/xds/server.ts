@@ -240,7 +240,7 @@ class Connection<Caller> implements XdsConnection<Caller> {
       rejected: undefined,
       pushes: 0,
       rejections: 0,
-      stop: () => void stop?.(),
+      stop: () => stop?.(),
     };
     this.#states.set(typeUrl, state);
     return state;

@@ -1,0 +1,44 @@
+import { createHash, X509Certificate } from 'node:crypto';
+
+import { describeError, IsthmusError } from '../core/index.ts';
+
+const certificateBlock = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
+
+/** The certificates of a PEM bundle, each as a PEM of its own that ends in a newline; text between them is dropped. */
+export function splitPem(bundle: string): string[] {
+  return [...bundle.matchAll(certificateBlock)].map(([block]) => `${block}\n`);
+}
+
+/** The certificates of a PEM bundle. Throws PKI_CA_INVALID when one cannot be read; `what` names the bundle in the message. */
+export function readCertificates(bundle: string, what: string): X509Certificate[] {
+  return splitPem(bundle).map((pem) => {
+    try {
+      return new X509Certificate(pem);
+    } catch (error) {
+      throw new IsthmusError('PKI_CA_INVALID', `${what} holds a certificate that cannot be read: ${describeError(error)}`);
+    }
+  });
+}
+
+/** Signed by its own key. */
+export function isSelfSigned(certificate: X509Certificate): boolean {
+  return certificate.checkIssued(certificate) && certificate.verify(certificate.publicKey);
+}
+
+/**
+ * Hex SHA-256 of the public key (DER SubjectPublicKeyInfo): what tells one authority from another, and stays when its certificate
+ * is renewed with the same key.
+ */
+export function publicKeySha256(certificate: X509Certificate): string {
+  return createHash('sha256')
+    .update(certificate.publicKey.export({ type: 'spki', format: 'der' }))
+    .digest('hex');
+}
+
+/** The URIs among a certificate's alternative names. */
+export function uriNames(certificate: X509Certificate): string[] {
+  const names = certificate.subjectAltName ?? '';
+  return [...names.matchAll(/(?:^|, )URI:("(?:[^"\\]|\\.)*"|[^,]*)/g)].map(([, name = '']) =>
+    name.startsWith('"') ? String(JSON.parse(name)) : name,
+  );
+}
