@@ -19,6 +19,8 @@ export interface ListOptions {
   readonly labelSelector?: string | undefined;
   readonly fieldSelector?: string | undefined;
   readonly resourceVersion?: string | undefined;
+  /** The server sends metadata alone (PartialObjectMetadata); the objects have no spec, status or data then. */
+  readonly metadataOnly?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -61,6 +63,8 @@ const patchContentTypes: Readonly<Record<PatchType, string>> = {
   json: 'application/json-patch+json',
   strategic: 'application/strategic-merge-patch+json',
 };
+
+const partialObject = 'g=meta.k8s.io;v=v1';
 
 /**
  * One API server, seen from a client. Every method throws KubeApiError for the server's own errors and
@@ -106,6 +110,7 @@ export class KubeClient implements Disposable {
       const page = (await this.transport.json({
         method: 'GET',
         path: `${collectionPath(type, options.namespace)}${query}`,
+        ...(options.metadataOnly === true && { accept: `application/json;as=PartialObjectMetadataList;${partialObject}` }),
         signal: options.signal,
       })) as { items?: T[]; metadata?: { resourceVersion?: string; continue?: string } };
       for (const item of page.items ?? []) items.push({ ...item, apiVersion: apiVersionOf(type), kind: type.kind });
@@ -122,7 +127,12 @@ export class KubeClient implements Disposable {
       timeoutSeconds: String(options.timeoutSeconds ?? 300),
     });
     const path = `${collectionPath(type, options.namespace)}${query}`;
-    const response = await this.transport.open({ method: 'GET', path, signal: options.signal });
+    const response = await this.transport.open({
+      method: 'GET',
+      path,
+      ...(options.metadataOnly === true && { accept: `application/json;as=PartialObjectMetadata;${partialObject}` }),
+      signal: options.signal,
+    });
     yield* watchEvents<T>(response, type.plural);
   }
 

@@ -23,6 +23,8 @@ export interface InformerOptions<T extends KubeObject> {
   readonly namespace?: string | undefined;
   readonly labelSelector?: string | undefined;
   readonly fieldSelector?: string | undefined;
+  /** Ask for metadata alone; see ListOptions. */
+  readonly metadataOnly?: boolean | undefined;
   readonly log?: Logger | undefined;
 }
 
@@ -104,8 +106,8 @@ export class Informer<T extends KubeObject> {
   }
 
   async #relist(signal: AbortSignal): Promise<void> {
-    const { client, type, namespace, labelSelector, fieldSelector } = this.#options;
-    const list = await client.list(type, { namespace, labelSelector, fieldSelector, signal });
+    const { client, type, namespace, labelSelector, fieldSelector, metadataOnly } = this.#options;
+    const list = await client.list(type, { namespace, labelSelector, fieldSelector, metadataOnly, signal });
     const gone = new Set(this.#objects.keys());
     const changes: Change<T>[] = [];
     for (const object of list.items) {
@@ -122,8 +124,8 @@ export class Informer<T extends KubeObject> {
   }
 
   async #follow(signal: AbortSignal, onEvent: () => void): Promise<void> {
-    const { client, type, namespace, labelSelector, fieldSelector } = this.#options;
-    const watch = client.watch(type, { namespace, labelSelector, fieldSelector, resourceVersion: this.#version, signal });
+    const { client, type, namespace, labelSelector, fieldSelector, metadataOnly } = this.#options;
+    const watch = client.watch(type, { namespace, labelSelector, fieldSelector, metadataOnly, resourceVersion: this.#version, signal });
     for await (const event of watch) {
       onEvent();
       const changes: Change<T>[] = [];
