@@ -17,6 +17,8 @@ export {
   type SeqpacketMessage,
   type SeqpacketOptions,
 } from './seqpacket.ts';
+export { processExit, processStartTime } from './process.ts';
+export { openPseudoTerminal, resizeTerminal, type PseudoTerminal } from './pty.ts';
 export type { SocketOptions } from './socket.ts';
 export { connectTcp, listenTcp, originalDestination, type ConnectTcpOptions, type KeepAliveOptions, type ListenTcpOptions } from './tcp.ts';
 export { bindUdp, type BindUdpOptions } from './udp.ts';

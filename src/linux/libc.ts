@@ -18,6 +18,14 @@ function call<T extends (...args: never[]) => number | bigint>(declaration: stri
 export const setns = call<(fd: number, type: number) => number>('int setns(int fd, int type)');
 export const unshare = call<(flags: number) => number>('int unshare(int flags)');
 export const ioctl = call<(fd: number, request: number) => number>('int ioctl(int fd, unsigned long request)');
+/** The same call for requests that take a pointer. */
+export const ioctlPointer = call<(fd: number, request: number, argument: Buffer) => number>(
+  'int ioctl(int fd, unsigned long request, void *argument)',
+);
+/** For calls that the C library of Debian 12 has no function for; here with two integers. */
+export const syscall = call<(number: number, first: number, second: number) => number | bigint>(
+  'long syscall(long number, long first, long second)',
+);
 export const mount = call<(source: string | null, target: string, type: string | null, flags: number, data: string | null) => number>(
   'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
 );
@@ -101,6 +109,7 @@ export const errno = (): number => koffi.errno();
 export const EAGAIN = 11;
 export const EINTR = 4;
 export const ENOENT = 2;
+export const ESRCH = 3;
 
 /** The result of a call, or a {@link SyscallError} when it failed. */
 export function checked(result: number | bigint, syscall: string, what: string, hint?: string): number {
