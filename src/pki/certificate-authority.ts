@@ -103,7 +103,7 @@ export class CertificateAuthority {
   }
 
   async #sign(leaf: {
-    readonly publicKey: X509.PublicKeyType;
+    readonly publicKey: X509.PublicKey | CryptoKey;
     readonly ttlMs: number;
     readonly uris: readonly string[];
     readonly dnsNames: readonly string[];

@@ -24,3 +24,4 @@ export { createCsr } from './csr.ts';
 export { writeFileAtomic } from './files.ts';
 export type { KeyType } from './keys.ts';
 export { isSelfSigned, publicKeySha256, readCertificates, splitPem, uriNames } from './pem.ts';
+export { clusterIntermediate, createSharedRoot, readSharedRoot } from './shared-root.ts';

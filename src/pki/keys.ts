@@ -21,7 +21,7 @@ export async function generateKeys(type: KeyType): Promise<CryptoKeyPair> {
 /** PKCS#8 PEM. */
 export async function privateKeyPem(key: CryptoKey): Promise<string> {
   const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', key));
-  return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }).export({ type: 'pkcs8', format: 'pem' }).toString();
+  return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }).export({ type: 'pkcs8', format: 'pem' });
 }
 
 /** A private key of any PEM form (PKCS#8, PKCS#1, SEC 1). Throws PKI_CA_INVALID. */
