@@ -1,0 +1,15 @@
+export { trafficExtension } from './traffic-extension.ts';
+export { wasmPlugin } from './wasm-plugin.ts';
+export { destinationRule } from './destination-rule.ts';
+export { envoyFilter } from './envoy-filter.ts';
+export { gateway } from './gateway.ts';
+export { proxyConfig } from './proxy-config.ts';
+export { serviceEntry } from './service-entry.ts';
+export { sidecar } from './sidecar.ts';
+export { virtualService } from './virtual-service.ts';
+export { workloadEntry } from './workload-entry.ts';
+export { workloadGroup } from './workload-group.ts';
+export { authorizationPolicy } from './authorization-policy.ts';
+export { peerAuthentication } from './peer-authentication.ts';
+export { requestAuthentication } from './request-authentication.ts';
+export { telemetry } from './telemetry.ts';
