@@ -58,7 +58,7 @@ export async function run(args: string[]): Promise<void> {
     );
     if (options.context === undefined) return;
     using client = clientFor(options);
-    await applySecret(client, authority, options.force === true);
+    await applyCacerts(client, authority, options.force === true);
     process.stdout.write(`${options.context}: secret ${istioNamespace}/${secretName} applied\n`);
   });
   await runCommand(command, args);
@@ -68,8 +68,11 @@ function dateOf(authority: VerifiedAuthority): string {
   return new Date(authority.notAfter).toISOString().slice(0, 10);
 }
 
-/** A Secret of another root is not replaced by accident: every certificate of the cluster would stop being believed. */
-async function applySecret(client: KubeClient, authority: VerifiedAuthority, force: boolean): Promise<void> {
+/**
+ * Writes the Secret cacerts that istiod reads. Without `force` one of another root stays, with PKI_ROOT_EXISTS: replacing it by
+ * accident would make every certificate of the cluster unbelievable.
+ */
+export async function applyCacerts(client: KubeClient, authority: VerifiedAuthority, force: boolean): Promise<void> {
   const ref = { name: secretName, namespace: istioNamespace };
   const root = base64(authority.material.roots);
   const old = await client.find(resources.secrets, ref);

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 
 import { Listr, type ListrTask } from 'listr2';
@@ -82,7 +83,7 @@ async function demo(keep: boolean): Promise<void> {
         });
       }),
       phase('Install the mesh: shared root, CRDs, istiod, CNI agent, ztunnel', async (show) => {
-        await createMeshCa(clusters);
+        await createMeshCa(path.join(path.dirname(kubeconfig), 'ca'), clusters);
         await Promise.all(
           clusters.map(({ client, name }) =>
             install({
