@@ -61,13 +61,14 @@ export class TunnelPool implements AsyncDisposable {
    */
   async connect(key: TunnelKey, authority: string, headers: readonly HeaderField[], signal?: AbortSignal): Promise<Connected> {
     const both = signal === undefined ? this.#closed.signal : AbortSignal.any([signal, this.#closed.signal]);
-    const first = await this.#tunnel(key, both);
+    const request = (tunnel: Tunnel): Promise<Connected> => tunnel.connect(authority, headers, both);
+    const first = await this.#begin(key, both, request);
     try {
-      return await first.tunnel.connect(authority, headers, both);
+      return await first.answer;
     } catch (error) {
       if (!first.reused || both.aborted || !(error instanceof IsthmusError) || !isStale(error)) throw error;
     }
-    return (await this.#tunnel(key, both)).tunnel.connect(authority, headers, both);
+    return (await this.#begin(key, both, request)).answer;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -77,26 +78,35 @@ export class TunnelPool implements AsyncDisposable {
     return Promise.resolve();
   }
 
-  async #tunnel(key: TunnelKey, signal: AbortSignal): Promise<{ readonly tunnel: Tunnel; readonly reused: boolean }> {
+  /**
+   * Makes a request on a tunnel with room for it. The choice and the request are one step, without a turn of the event
+   * loop in between: many callers that wait for the same new tunnel would all find it empty otherwise.
+   */
+  async #begin(
+    key: TunnelKey,
+    signal: AbortSignal,
+    request: (tunnel: Tunnel) => Promise<Connected>,
+  ): Promise<{ readonly answer: Promise<Connected>; readonly reused: boolean }> {
     const name = JSON.stringify([key.sourceIdentity, key.sourceAddress, key.expectedIdentities, key.host, key.port]);
-    for (;;) {
+    for (let waited = false; ; waited = true) {
       signal.throwIfAborted();
-      let slot = this.#slots.get(name);
-      if (slot === undefined) this.#slots.set(name, (slot = { tunnels: new Set(), opening: undefined }));
+      const slot = this.#slot(name);
       const free = this.#findFree(slot);
-      if (free !== undefined) return { tunnel: free, reused: true };
-      if (slot.opening === undefined) {
-        const current = slot;
-        const opening = this.#open(key, name, current).finally(() => {
-          current.opening = undefined;
-          this.#forgetIfEmpty(name, current);
-        });
-        current.opening = opening;
-        return { tunnel: await opening, reused: false };
-      }
+      // A tunnel that was being made when this call began is as fresh as one of its own.
+      if (free !== undefined) return { answer: request(free), reused: !waited };
+      slot.opening ??= this.#open(key, name, slot).finally(() => {
+        slot.opening = undefined;
+        this.#forgetIfEmpty(name, slot);
+      });
       // Whoever waits for the same connection shares its failure, rather than to run into the same timeout one by one.
       await slot.opening;
     }
+  }
+
+  #slot(name: string): Slot {
+    let slot = this.#slots.get(name);
+    if (slot === undefined) this.#slots.set(name, (slot = { tunnels: new Set(), opening: undefined }));
+    return slot;
   }
 
   #findFree(slot: Slot): Tunnel | undefined {
@@ -106,7 +116,7 @@ export class TunnelPool implements AsyncDisposable {
     return undefined;
   }
 
-  async #open(key: TunnelKey, name: string, slot: Slot): Promise<Tunnel> {
+  async #open(key: TunnelKey, name: string, slot: Slot): Promise<void> {
     const signal = this.#closed.signal;
     const credentials = await this.#options.credentials();
     const socket = await this.#options.dial(key, signal);
@@ -127,7 +137,6 @@ export class TunnelPool implements AsyncDisposable {
     }, this.#idleTimeout / 4).unref();
     if (signal.aborted) tunnel.destroy(signal.reason as Error);
     else slot.tunnels.add(tunnel);
-    return tunnel;
   }
 
   #forgetIfEmpty(name: string, slot: Slot): void {
@@ -138,7 +147,7 @@ export class TunnelPool implements AsyncDisposable {
 interface Slot {
   readonly tunnels: Set<Tunnel>;
   /** The connection that is being made; there is one at a time for a key. */
-  opening: Promise<Tunnel> | undefined;
+  opening: Promise<void> | undefined;
 }
 
 function isStale(error: IsthmusError): boolean {

@@ -11,7 +11,8 @@ const maxTableSize = 4096;
 export class HpackEncoder {
   readonly #table = new DynamicTable(maxTableSize);
   readonly #indexed: ReadonlySet<string>;
-  #sizeUpdate: number | undefined;
+  /** Sizes the peer's decoder has yet to be told: the smallest since the last block, then the present one. */
+  #sizeUpdate: { smallest: number; last: number } | undefined;
 
   constructor(indexed: ReadonlySet<string> = new Set()) {
     this.#indexed = indexed;
@@ -22,13 +23,16 @@ export class HpackEncoder {
     const wanted = Math.min(size, maxTableSize);
     if (wanted === this.#table.maxSize) return;
     this.#table.resize(wanted);
-    this.#sizeUpdate = wanted;
+    this.#sizeUpdate = { smallest: Math.min(wanted, this.#sizeUpdate?.smallest ?? wanted), last: wanted };
   }
 
   encode(fields: readonly HeaderField[]): Buffer {
     const parts: Buffer[] = [];
     if (this.#sizeUpdate !== undefined) {
-      parts.push(encodeInteger(this.#sizeUpdate, 5, 0x20));
+      const { smallest, last } = this.#sizeUpdate;
+      // The smallest one too, because it made us drop entries that a decoder which only sees the last would keep.
+      if (smallest < last) parts.push(encodeInteger(smallest, 5, 0x20));
+      parts.push(encodeInteger(last, 5, 0x20));
       this.#sizeUpdate = undefined;
     }
     for (const field of fields) this.#encodeField(field, parts);
