@@ -64,6 +64,20 @@ export const errorCodes = {
   // xds
   XDS_LISTEN: 'a gRPC listener could not be opened',
   XDS_CONNECT: 'a gRPC server cannot be reached',
+  // mesh
+  MESH_ADDRESS_INVALID: 'a ServiceEntry has an address that is neither an IP address nor a range',
+  MESH_ADDRESSES_EXHAUSTED: 'no virtual address is left for the hosts of ServiceEntries',
+  // istiod
+  ISTIOD_CALLER_UNKNOWN: 'a caller of istiod did not prove who it is',
+  ISTIOD_IMPERSONATION_DENIED: 'a node proxy asked for a certificate that it may not have',
+  ISTIOD_KIND_MISSING: 'the API server does not serve a kind that istiod reads',
+  // lab
+  LAB_ALREADY_RUNNING: 'a lab is running already',
+  LAB_NOT_RUNNING: 'no lab is running',
+  LAB_PORT_TAKEN: 'a port for an API server is taken on the loopback interface',
+  LAB_START_FAILED: 'the lab did not start',
+  LAB_STATE_INVALID: "the lab's state file cannot be read",
+  LAB_CNI: 'a CNI plugin refused or failed',
 } as const satisfies Record<string, string>;
 
 export type ErrorCode = keyof typeof errorCodes;
