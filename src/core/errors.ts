@@ -70,6 +70,7 @@ export const errorCodes = {
   // istiod
   ISTIOD_CALLER_UNKNOWN: 'a caller of istiod did not prove who it is',
   ISTIOD_IMPERSONATION_DENIED: 'a node proxy asked for a certificate that it may not have',
+  ISTIOD_NAME_TAKEN: 'an object that a Gateway needs exists and belongs to someone else',
   ISTIOD_KIND_MISSING: 'the API server does not serve a kind that istiod reads',
   // lab
   LAB_ALREADY_RUNNING: 'a lab is running already',
@@ -78,6 +79,23 @@ export const errorCodes = {
   LAB_START_FAILED: 'the lab did not start',
   LAB_STATE_INVALID: "the lab's state file cannot be read",
   LAB_CNI: 'a CNI plugin refused or failed',
+  // peering
+  PEERING_SERVICE_UNSUPPORTED: 'a Service that is to be global cannot be, or not all of it',
+  PEERING_GATEWAY_INVALID: 'an istio-remote Gateway does not say how to reach the peer',
+  PEERING_NOT_CONNECTED: 'the control plane of a peer cannot be reached',
+  PEERING_IDENTITY: 'whoever answered at the address of a peer has no peering identity',
+  PEERING_PIN_MISMATCH: 'a peer is signed by another certificate authority than the pinned one',
+  PEERING_CLUSTER_ID: 'a peer speaks for a cluster id that is not its own, is ours, or cannot be one',
+  PEERING_TRUST_DOMAIN: 'a peer has another trust domain than this cluster, or than its Gateway says',
+  PEERING_NETWORK: 'this cluster or a peer does not say which network it is in, or says another than its Gateway',
+  PEERING_RANGE_OVERLAP: 'the pod ranges of a peer overlap those of this cluster or of another peer',
+  PEERING_DUPLICATE: 'two Gateways link to the same cluster',
+  PEERING_RESOURCE_REFUSED: 'a peer sent something that is malformed or that it may not speak of',
+  PEERING_LIMIT: 'a peer sent more resources than are taken from one peer',
+  PEERING_PORTS_DISAGREE: 'clusters disagree about the ports of a global service',
+  PEERING_NOT_OURS: 'an object that is to be written exists and was made by somebody else',
+  PEERING_LEASE_EXPIRED: 'a peer was away for so long that its endpoints were removed',
+  PEERING_CALLER: 'a caller may not read what this cluster exports',
 } as const satisfies Record<string, string>;
 
 export type ErrorCode = keyof typeof errorCodes;

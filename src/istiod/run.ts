@@ -1,0 +1,142 @@
+import { aborted, createLogger, describeError, retry, type Logger } from '../core/index.ts';
+import { Graph } from '../collections/index.ts';
+import { leadWhileElected, type KubeClient } from '../kube/index.ts';
+import { deriveMesh } from '../mesh/index.ts';
+import { GrpcServer } from '../xds/index.ts';
+import { AuthoritySource } from './authority.ts';
+import { watchCluster } from './cluster.ts';
+import type { IstiodConfig } from './config.ts';
+import { debugPages } from './debug.ts';
+import { discoveryServices } from './discovery.ts';
+import { offerGatewayClasses } from './gateways/classes.ts';
+import { controlGateways } from './gateways/controller.ts';
+import { HttpPages, json, type Page } from './http.ts';
+import { istiodMetrics } from './metrics.ts';
+import { NodeAuthorizer } from './node-authorizer.ts';
+import { distributeRoots } from './root-certificates.ts';
+import { ServingCertificate } from './serving-certificate.ts';
+import { meshTables } from './tables.ts';
+import { allocateVirtualAddresses } from './virtual-addresses.ts';
+import { version } from '../api/version.ts';
+
+export interface IstiodOptions {
+  readonly client: KubeClient;
+  readonly config: IstiodConfig;
+  readonly log?: Logger;
+  /** Hears once that istiod is ready, with the ports that it listens on. */
+  readonly onReady?: (listening: IstiodListening) => void;
+}
+
+export interface IstiodListening {
+  readonly tlsPort: number;
+  readonly plaintextPort: number;
+  readonly monitoringPort: number;
+}
+
+/**
+ * The control plane of one cluster, until the signal is aborted. It serves only after it has seen all of its inputs and
+ * derived the mesh from them: a proxy never gets half of it. Readiness says the same to Kubernetes.
+ */
+export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Promise<void> {
+  const { client, config, log = createLogger('istiod') } = options;
+  const { clusterId, clusterDomain, trustDomain, namespace } = config;
+  let ready = false;
+  await using resources = new AsyncDisposableStack();
+  resources.use(
+    await HttpPages.listen(config.listen.readiness, {
+      '/ready': () => (ready ? { body: '' } : { status: 503, body: 'not all inputs are known yet\n' }),
+    }),
+  );
+  const stop = new AbortController();
+  resources.defer(() => stop.abort());
+  const running = AbortSignal.any([signal, stop.signal]);
+  const failed = Promise.withResolvers<never>();
+  /** A part that istiod cannot be without: when it fails, istiod does. */
+  const start = (part: string, run: (signal: AbortSignal) => Promise<void>): void => {
+    const done = run(running).catch((error: unknown) => {
+      if (running.aborted) return;
+      log.error({ part, error: describeError(error) }, 'part failed');
+      failed.reject(error);
+    });
+    resources.defer(async () => {
+      stop.abort();
+      await done;
+    });
+  };
+
+  const graph = new Graph({
+    onFailure: ({ collection, key, error }) => log.warn({ collection, key, error: describeError(error) }, 'object cannot be used'),
+  });
+  const release = graph.hold();
+  const cluster = watchCluster({ client, graph, log });
+  const mesh = deriveMesh(graph, cluster.inputs, { clusterId, clusterDomain, trustDomain, rootNamespace: namespace });
+  const nodes = new NodeAuthorizer({ graph, pods: cluster.inputs.pods, trustedAccounts: config.trustedNodeAccounts });
+  start('cluster', (until) => cluster.run(until));
+  const authority = await retry(
+    () => AuthoritySource.open({ client, directory: config.authorityDirectory, namespace, trustDomain, log }, running),
+    {
+      initial: 500,
+      max: 5_000,
+      signal: running,
+      onFailure: (error, wait) => log.warn({ error: describeError(error), retryMs: wait }, 'no authority'),
+    },
+  );
+  start('authority', (until) => authority.run(until));
+  const certificate = await ServingCertificate.issue({ authority, config, log });
+  start('serving certificate', (until) => certificate.run(until));
+
+  await Promise.race([cluster.synced, aborted(running)]);
+  if (running.aborted) return;
+  release();
+  const { addresses, authorizations } = meshTables(mesh);
+  const network = (): string => mesh.network.get(namespace)?.network ?? '';
+  log.info({ clusterId, network: network(), workloads: mesh.workloads.size, services: mesh.services.size }, 'mesh derived');
+
+  const metrics = istiodMetrics({ mesh, connections: () => xds.connections(), authority });
+  const { xds, routes } = discoveryServices({
+    client,
+    config,
+    tables: [addresses, authorizations],
+    authority,
+    nodes,
+    onRefusedCaller: () => metrics.refusedCallers.inc(),
+    onRejectedResponse: (type) => metrics.rejectedResponses.inc({ type }),
+    log,
+  });
+  const secure = resources.use(await GrpcServer.listen({ routes, tls: certificate.tls, ...config.listen.tls, log }));
+  const plaintext = resources.use(await GrpcServer.listen({ routes, ...config.listen.plaintext, log }));
+  resources.defer(certificate.onChange(() => secure.setTls(certificate.tls)));
+  const pages = Object.entries(debugPages({ mesh, xds, graph })).map(([path, page]): [string, Page] => [path, () => json(page())]);
+  const monitoring = resources.use(
+    await HttpPages.listen(config.listen.monitoring, {
+      '/metrics': async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),
+      '/version': () => json({ version, clusterId }),
+      ...Object.fromEntries(pages),
+    }),
+  );
+
+  start('leader', (until) =>
+    leadWhileElected(
+      { client, namespace, name: 'istio-leader', identity: config.podName, log },
+      async (leading) => {
+        const { informers } = cluster;
+        const roots = { roots: () => authority.current.roots, onRootsChanged: (handler: () => void) => authority.onChange(handler) };
+        await Promise.all([
+          distributeRoots({ client, namespaces: informers.namespaces, ...roots, log }, leading),
+          offerGatewayClasses({ client, gatewayClasses: informers.gatewayClasses, log }, leading),
+          controlGateways(
+            { client, informers, config, network, onNetworkChanged: (handler) => mesh.network.subscribe(handler), log },
+            leading,
+          ),
+          allocateVirtualAddresses({ client, serviceEntries: informers.serviceEntries, prefixes: config.vipPrefixes, log }, leading),
+        ]);
+      },
+      until,
+    ),
+  );
+  ready = true;
+  log.info({ clusterId, tls: secure.port, version }, 'ready');
+  options.onReady?.({ tlsPort: secure.port, plaintextPort: plaintext.port, monitoringPort: monitoring.port });
+  await Promise.race([aborted(running), failed.promise]);
+  ready = false;
+}
