@@ -26,10 +26,13 @@ export async function run(args: string[]): Promise<void> {
   command.command('down').description('end the clusters and remove their files').action(down);
   command.command('status').description('clusters, nodes and processes').action(status);
   for (const name of ['supervise', 'apiserver', 'controllers', 'node'] as const) {
-    command.command(name, { hidden: true }).argument('[config]').action(async (config = '') => {
-      const { labProcesses } = await import('../lab/index.ts');
-      await labProcesses[name](config);
-    });
+    command
+      .command(name, { hidden: true })
+      .argument('[config]')
+      .action(async (config = '') => {
+        const { labProcesses } = await import('../lab/index.ts');
+        await labProcesses[name](config);
+      });
   }
   await runCommand(command, args);
 }

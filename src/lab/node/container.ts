@@ -1,0 +1,176 @@
+import { spawn } from 'node:child_process';
+import { chmodSync, constants, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync, closeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+
+import { IsthmusError } from '../../core/index.ts';
+import { processExit, processStartTime, runCommand, type NetworkNamespace } from '../../linux/index.ts';
+import { containerFiles, containerFstab, enterScript, shimScript, type ContainerScriptOptions } from './container-script.ts';
+import type { LogFile } from './log-file.ts';
+
+/** How a container ended. */
+export interface ContainerExit {
+  /** 128 and the signal's number when a signal ended it, as a shell counts. */
+  readonly exitCode: number;
+  /** Milliseconds since 1970. */
+  readonly finishedAt: number;
+  /** The shim was lost, and the exit code with it: 137 stands for it. */
+  readonly unknown: boolean;
+}
+
+/** What is known of a started container; all of it survives the node agent. */
+export interface ContainerRecord {
+  readonly folder: string;
+  /** The shim's pid and start time. */
+  readonly shim: number;
+  readonly shimStart: string;
+  /** The container's first process, in the lab's PID namespace. */
+  readonly pid: number;
+  /** Milliseconds since 1970. */
+  readonly startedAt: number;
+  /** Absent for a pod on the node's own network. */
+  readonly netns?: string;
+}
+
+/** A running container. */
+export class Container {
+  readonly record: ContainerRecord;
+  /** Resolves when it has ended and all it printed is in its log. */
+  readonly exited: Promise<ContainerExit>;
+
+  private constructor(record: ContainerRecord, exited: Promise<ContainerExit>) {
+    this.record = record;
+    this.exited = exited;
+  }
+
+  /**
+   * Starts a container in a network namespace (none: the node's). Throws LINUX_COMMAND_FAILED with the reason when its root
+   * file system cannot be made; a program that cannot be run is an exit with code 126 or 127, as in a shell.
+   */
+  static async start(options: ContainerScriptOptions, namespace: NetworkNamespace | undefined, log: LogFile): Promise<Container> {
+    const files = containerFiles(options.folder);
+    rmSync(options.folder, { recursive: true, force: true });
+    mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+    writeFileSync(files.shim, shimScript(options));
+    writeFileSync(files.enter, enterScript(options), { mode: 0o600 });
+    writeFileSync(files.fstab, containerFstab(options));
+    await runCommand('mkfifo', [files.stdout, files.stderr]);
+    // The program may run as another user and open /dev/stdout anew.
+    for (const pipe of [files.stdout, files.stderr]) chmodSync(pipe, 0o666);
+    const output = openOutput(options.folder, log);
+
+    const start = (): ReturnType<typeof spawn> =>
+      spawn('unshare', ['--pid', '--', 'sh', files.shim], {
+        detached: true,
+        cwd: '/',
+        stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+        env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
+      });
+    const child = namespace === undefined ? start() : namespace.runInside(start);
+    const exit = new Promise<void>((resolve) => child.once('close', () => resolve()).once('error', () => resolve()));
+    // stdio[3] is a pipe, as asked for above.
+    const said = child.stdio[3] as Readable;
+    const started = await new Promise<boolean>((resolve) => {
+      said
+        .once('data', () => resolve(true))
+        .once('close', () => resolve(false))
+        .on('error', () => undefined);
+    });
+    said.destroy();
+    if (!started || child.pid === undefined) {
+      await exit;
+      output.finish();
+      const why = readIfAny(files.setupLog).trim();
+      throw new IsthmusError('LINUX_COMMAND_FAILED', `the container's file system was not made: ${why === '' ? 'no reason given' : why}`);
+    }
+    child.unref();
+    const record: ContainerRecord = {
+      folder: options.folder,
+      shim: child.pid,
+      shimStart: processStartTime(child.pid) ?? '',
+      pid: Number(readFileSync(files.pid, 'utf8')),
+      startedAt: Date.now(),
+      ...(namespace !== undefined && { netns: namespace.name }),
+    };
+    writeFileSync(files.state, JSON.stringify(record));
+    return new Container(
+      record,
+      exit.then(() => collectExit(record, output)),
+    );
+  }
+
+  /** Takes over a container that an earlier node agent started; it may have ended meanwhile. */
+  static adopt(folder: string, log: LogFile): Container | undefined {
+    const state = readIfAny(containerFiles(folder).state);
+    if (state === '') return undefined;
+    const record = JSON.parse(state) as ContainerRecord;
+    const output = openOutput(folder, log);
+    const ended = processExit(record.shim, record.shimStart);
+    return new Container(
+      record,
+      ended.then(() => collectExit(record, output)),
+    );
+  }
+
+  /** Whether its first process lives. */
+  get running(): boolean {
+    return processStartTime(this.record.shim) === this.record.shimStart;
+  }
+
+  /** Signals the container's first process; SIGKILL takes all of its processes with it. */
+  signal(name: NodeJS.Signals): void {
+    if (!this.running) return;
+    try {
+      process.kill(this.record.pid, name);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+}
+
+async function collectExit(record: ContainerRecord, output: Output): Promise<ContainerExit> {
+  output.finish();
+  await output.done;
+  const files = containerFiles(record.folder);
+  const written = readIfAny(files.exit).trim();
+  const unknown = !/^\d+$/.test(written);
+  const finishedAt = unknown ? Date.now() : Math.round(statSync(files.exit).mtimeMs);
+  return { exitCode: unknown ? 137 : Number(written), finishedAt, unknown };
+}
+
+interface Output {
+  readonly done: Promise<unknown>;
+  /** To be called when nothing will be written any more: the rest is read, and `done` resolves. */
+  finish(): void;
+}
+
+/** Reads what a container prints into its log. */
+function openOutput(folder: string, log: LogFile): Output {
+  const files = containerFiles(folder);
+  const streams = (['stdout', 'stderr'] as const).map((name) => {
+    // A pipe that has no writer yet would be at its end at once: this descriptor is the writer until the container has ended.
+    const keeper = openSync(files[name], constants.O_RDWR | constants.O_NONBLOCK);
+    const reader = new Socket({ fd: openSync(files[name], constants.O_RDONLY | constants.O_NONBLOCK), readable: true, writable: false });
+    const ended = new Promise((resolve) => reader.once('close', resolve).on('error', () => undefined));
+    log.consume(name, reader);
+    return { keeper, ended };
+  });
+  let finished = false;
+  return {
+    done: Promise.all(streams.map(({ ended }) => ended)),
+    finish: () => {
+      if (finished) return;
+      finished = true;
+      for (const { keeper } of streams) closeSync(keeper);
+    },
+  };
+}
+
+function readIfAny(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
+}
