@@ -11,7 +11,7 @@ import { serverSettings } from './settings.ts';
 import type { TunnelStream } from './stream.ts';
 import { TlsAcceptor, type ConnectionEnds, type TlsCredentials } from './tls.ts';
 
-/** A CONNECT that waits for its answer. Exactly one of `accept` and `refuse` is called. */
+/** A CONNECT that waits for its answer, which is the first of `accept` and `refuse` to be called. */
 export interface IncomingConnect extends ConnectionEnds {
   readonly authority: string;
   readonly headers: ReadonlyMap<string, readonly string[]>;
@@ -21,7 +21,7 @@ export interface IncomingConnect extends ConnectionEnds {
   readonly gone: AbortSignal;
   /** Answers 200; the stream is the caller's from then on. */
   accept(headers: readonly HeaderField[]): TunnelStream;
-  /** Answers with an error status and ends the stream. */
+  /** Answers with an error status and ends the stream; nothing happens when it was answered already. */
   refuse(status: number): void;
 }
 
@@ -117,16 +117,21 @@ export class HboneServer implements AsyncDisposable {
     }
     const gone = new AbortController();
     stream.detach(() => { gone.abort(new IsthmusError('HBONE_STREAM_RESET', 'the client gave up before it was answered')); });
+    let answered = false;
     this.#options.onConnect({
       ...connection,
       authority: request.authority,
       headers: request.headers,
       gone: gone.signal,
       accept: (headers) => {
+        answered = true;
         stream.sendHeaders([[':status', '200'], ...headers], false);
         return stream;
       },
-      refuse: (status) => { refuse(stream, status); },
+      refuse: (status) => {
+        if (!answered) refuse(stream, status);
+        answered = true;
+      },
     });
   }
 }
