@@ -91,7 +91,9 @@ class Decoder {
         if (value === null) return null;
         if (!isObject(value)) throw mismatch(value, place, goType(type));
         const keys = Object.keys(value).sort();
-        return Object.fromEntries(keys.map((key) => [key, this.#value(type.of, value[key], { ...place, display: `${place.display}.${key}` })]));
+        return Object.fromEntries(
+          keys.map((key) => [key, this.#value(type.of, value[key], { ...place, display: `${place.display}.${key}` })]),
+        );
       }
     }
   }
@@ -109,7 +111,8 @@ function isTopLevel(type: StructType): boolean {
   return type.byName.has('metadata') || type.table === 'meta';
 }
 
-const isTime = (type: FieldType): type is FieldType & { kind: 'scalar' } => type.kind === 'scalar' && (type.name === 'Time' || type.name === 'MicroTime');
+const isTime = (type: FieldType): type is FieldType & { kind: 'scalar' } =>
+  type.kind === 'scalar' && (type.name === 'Time' || type.name === 'MicroTime');
 
 function join(path: string, field: string): string {
   return path === '' ? field : `${path}.${field}`;

@@ -49,7 +49,8 @@ const sources: Readonly<Record<string, readonly string[]>> = {
   scheduling: [scheduling],
 };
 
-export type Scalar = 'string' | 'bool' | 'int32' | 'int64' | 'float64' | 'bytes' | 'Time' | 'MicroTime' | 'Duration' | 'Quantity' | 'IntOrString';
+export type Scalar =
+  'string' | 'bool' | 'int32' | 'int64' | 'float64' | 'bytes' | 'Time' | 'MicroTime' | 'Duration' | 'Quantity' | 'IntOrString';
 
 /** The type of a field. `raw` is JSON that nothing here looks into; `name` tells how OpenAPI and protobuf call it. */
 export type FieldType =
@@ -142,7 +143,10 @@ function parseField(table: string, line: string): Field {
       extra = { ...extra, list: { type: value as 'map' | 'set' | 'atomic', keys: argument?.split(',') ?? [] } };
     } else if (sign === '~') {
       const strategies = value.split(',');
-      const merge = { strategy: strategies.includes('merge') ? 'merge' : 'replace', retainKeys: strategies.includes('retainKeys') } as const;
+      const merge = {
+        strategy: strategies.includes('merge') ? 'merge' : 'replace',
+        retainKeys: strategies.includes('retainKeys'),
+      } as const;
       extra = { ...extra, patch: argument === undefined ? merge : { ...merge, mergeKey: argument } };
     } else if (sign === '=') {
       extra = { ...extra, default: type.kind === 'scalar' && type.name === 'bool' ? value === 'true' : value === '""' ? '' : value };
@@ -153,10 +157,25 @@ function parseField(table: string, line: string): Field {
 }
 
 const scalars: ReadonlySet<string> = new Set<Scalar>([
-  'string', 'bool', 'int32', 'int64', 'float64', 'bytes', 'Time', 'MicroTime', 'Duration', 'Quantity', 'IntOrString',
+  'string',
+  'bool',
+  'int32',
+  'int64',
+  'float64',
+  'bytes',
+  'Time',
+  'MicroTime',
+  'Duration',
+  'Quantity',
+  'IntOrString',
 ]);
 const raws: ReadonlySet<string> = new Set([
-  'RawExtension', 'FieldsV1', 'JSON', 'JSONSchemaPropsOrArray', 'JSONSchemaPropsOrBool', 'JSONSchemaPropsOrStringArray',
+  'RawExtension',
+  'FieldsV1',
+  'JSON',
+  'JSONSchemaPropsOrArray',
+  'JSONSchemaPropsOrBool',
+  'JSONSchemaPropsOrStringArray',
 ]);
 
 function parseType(table: string, text: string): FieldType {
@@ -167,5 +186,7 @@ function parseType(table: string, text: string): FieldType {
   if (scalars.has(full)) return { kind: 'scalar', name: full as Scalar, pointer };
   if (raws.has(full)) return { kind: 'raw', name: full, pointer };
   const dot = full.indexOf('.');
-  return dot < 0 ? { kind: 'struct', table, name: full, pointer } : { kind: 'struct', table: full.slice(0, dot), name: full.slice(dot + 1), pointer };
+  return dot < 0
+    ? { kind: 'struct', table, name: full, pointer }
+    : { kind: 'struct', table: full.slice(0, dot), name: full.slice(dot + 1), pointer };
 }

@@ -5,15 +5,16 @@
  */
 import { builtinResources } from './resources.ts';
 import type { AnyObject } from '../../../api/kubernetes.ts';
-import type { FieldError, ResourceInfo, Table, TypeSchema } from './types.ts';
+import type { FieldError, ResourceInfo, Table } from './types.ts';
 
 export type * from './types.ts';
 export { builtinResources, storageVersionHash } from './resources.ts';
 export { aggregatedDiscovery, apiGroup, apiGroupList, apiResourceList, apiVersions, compareVersions, groupVersionOf } from './discovery.ts';
 export { schemaFor } from './builtin-schema.ts';
 export { DecodeError } from './decode.ts';
+export { crdSchema } from './crd/custom-schema.ts';
+export { crdToResourceInfo } from './crd/resource-info.ts';
 export { aggregate as aggregateFieldErrors } from './validation/errors.ts';
-
 
 const soon = (): never => {
   throw new Error('not written yet');
@@ -25,21 +26,22 @@ export const openApiV3: (groupVersion: string, resources: readonly ResourceInfo[
 /** GET /openapi/v2 as JSON. */
 export const openApiV2: (resources: readonly ResourceInfo[], crds: readonly AnyObject[]) => unknown = soon;
 
-/** The schema of one served version of a CustomResourceDefinition. Keep it: it compiles the rules once. */
-export const crdSchema: (crd: AnyObject, version: string) => TypeSchema = soon;
-
 /** `now`: milliseconds since 1970, for the ages; `crd`: the definition when the resource is a custom one. */
 export const toTable: (
   resource: ResourceInfo,
   objects: readonly AnyObject[],
-  options: { includeObject: 'Metadata' | 'Object' | 'None'; now: number; crd?: AnyObject; listMetadata?: Record<string, unknown>; noHeaders?: boolean },
+  options: {
+    includeObject: 'Metadata' | 'Object' | 'None';
+    now: number;
+    crd?: AnyObject;
+    listMetadata?: Record<string, unknown>;
+    noHeaders?: boolean;
+  },
 ) => Table = soon;
 
 /** Reads a body of content type application/vnd.kubernetes.protobuf; throws when it is none or of a kind that is not known. */
 export const decodeProtobuf: (bytes: Uint8Array) => AnyObject = soon;
 
-/** One ResourceInfo for each served version, in the order of discovery. */
-export const crdToResourceInfo: (crd: AnyObject) => ResourceInfo[] = soon;
 /** Defaults of a CustomResourceDefinition are part of its own schema ({@link schemaFor}); this is its validation. */
 export const validateCrd: (crd: AnyObject, old?: AnyObject) => FieldError[] = soon;
 

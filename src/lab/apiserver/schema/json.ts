@@ -36,7 +36,9 @@ export function numberAt(parent: Json | undefined, key: string): number | undefi
 
 /** The map of strings at a key; empty when there is none. */
 export function stringMapAt(parent: Json | undefined, key: string): Record<string, string> {
-  return Object.fromEntries(Object.entries(objectAt(parent, key) ?? {}).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
+  return Object.fromEntries(
+    Object.entries(objectAt(parent, key) ?? {}).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
 }
 
 /** Sets a key that is not set (undefined or null), and answers what it holds then. */

@@ -21,7 +21,8 @@ export const coreDefaults: Readonly<Record<string, (object: Json) => void>> = {
 function defaultService(service: Json): void {
   const spec = fillObject(service, 'spec');
   fill(spec, 'sessionAffinity', 'None');
-  if (spec['sessionAffinity'] === 'ClientIP') fill(fillObject(fillObject(spec, 'sessionAffinityConfig'), 'clientIP'), 'timeoutSeconds', 10_800);
+  if (spec['sessionAffinity'] === 'ClientIP')
+    fill(fillObject(fillObject(spec, 'sessionAffinityConfig'), 'clientIP'), 'timeoutSeconds', 10_800);
   if (spec['sessionAffinity'] === 'None') delete spec['sessionAffinityConfig'];
   const type = fill(spec, 'type', 'ClusterIP');
   for (const port of objectsAt(spec, 'ports')) {

@@ -3,7 +3,8 @@ import type { FieldError } from '../types.ts';
 /** The errors of Kubernetes' field package, with the messages that it prints. `path` is the whole path of the field. */
 export const required = (path: string, detail = ''): FieldError => error('FieldValueRequired', path, 'Required value', detail);
 
-export const invalid = (path: string, value: unknown, detail: string): FieldError => error('FieldValueInvalid', path, `Invalid value: ${show(value)}`, detail);
+export const invalid = (path: string, value: unknown, detail: string): FieldError =>
+  error('FieldValueInvalid', path, `Invalid value: ${show(value)}`, detail);
 
 /** An error of a type: the value reads like the name of the type found. */
 export const typeInvalid = (path: string, value: unknown, detail: string): FieldError =>
@@ -17,12 +18,14 @@ export const notSupported = (path: string, value: unknown, supported: readonly s
   return error('FieldValueNotSupported', path, `Unsupported value: ${show(value)}`, `supported values: ${list}`);
 };
 
-export const duplicate = (path: string, value: unknown): FieldError => error('FieldValueDuplicate', path, `Duplicate value: ${show(value)}`, '');
+export const duplicate = (path: string, value: unknown): FieldError =>
+  error('FieldValueDuplicate', path, `Duplicate value: ${show(value)}`, '');
 
 export const forbidden = (path: string, detail: string): FieldError => error('FieldValueForbidden', path, 'Forbidden', detail);
 
 /** `max` in bytes. */
-export const tooLong = (path: string, max: number): FieldError => error('FieldValueTooLong', path, 'Too long', `may not be more than ${max} bytes`);
+export const tooLong = (path: string, max: number): FieldError =>
+  error('FieldValueTooLong', path, 'Too long', `may not be more than ${max} bytes`);
 
 export const tooMany = (path: string, actual: number, max: number): FieldError =>
   error('FieldValueTooMany', path, `Too many: ${actual}`, `must have at most ${max} items`);
