@@ -53,7 +53,7 @@ export function testMesh(options: Partial<MeshOptions> = {}): TestMesh {
     if (name === undefined) throw new Error(`no input for ${object.kind}`);
     const { namespace, name: own } = object.metadata;
     // The test writes the object as the kind has it.
-    return { to: sources[name] as unknown as Source<object>, key: namespace === undefined ? own : `${namespace}/${own}` };
+    return { to: sources[name], key: namespace === undefined ? own : `${namespace}/${own}` };
   };
   return {
     graph,
