@@ -78,7 +78,11 @@ export const errorCodes = {
   LAB_PORT_TAKEN: 'a port for an API server is taken on the loopback interface',
   LAB_START_FAILED: 'the lab did not start',
   LAB_STATE_INVALID: "the lab's state file cannot be read",
+  LAB_APISERVER_LISTEN: 'the API server of a cluster cannot listen on its address',
   LAB_CNI: 'a CNI plugin refused or failed',
+  LAB_POD_INVALID: 'a pod asks for something that no pod can have',
+  LAB_POD_CONFIG: "a ConfigMap or Secret for a container's environment is missing",
+  LAB_VOLUME: 'a volume of a pod cannot be made',
   // peering
   PEERING_SERVICE_UNSUPPORTED: 'a Service that is to be global cannot be, or not all of it',
   PEERING_GATEWAY_INVALID: 'an istio-remote Gateway does not say how to reach the peer',

@@ -1,0 +1,58 @@
+import { createHash } from 'node:crypto';
+
+/** RFC 1123 subdomain: the longest name of an object. */
+const maxNameLength = 253;
+
+/** First 12 hex digits of the SHA-256 of `<namespace>/<service>`: in the names of flat entries, and what selects a service's entries. */
+export function serviceHash(namespace: string, service: string): string {
+  return sha256(`${namespace}/${service}`).slice(0, 12);
+}
+
+/** The ServiceEntry of a global service. */
+export function serviceEntryName(namespace: string, service: string): string {
+  return `autogen.${namespace}.${service}`;
+}
+
+/** The WorkloadEntry that stands for a peer's network gateway. */
+export function gatewayEntryName(cluster: string, namespace: string, service: string): string {
+  return guarded(`autogen.${cluster}.${namespace}.${service}`, '');
+}
+
+/**
+ * The WorkloadEntry of one pod of a peer, for one global service. Unique for (cluster, namespace, pod, service); a pod whose name
+ * would make it too long is cut and followed by a hash of all of it.
+ */
+export function flatEntryName(cluster: string, namespace: string, pod: string, service: string): string {
+  return guarded(`autogenflat.${cluster}.${namespace}.${pod}`, `.${serviceHash(namespace, service)}`);
+}
+
+function guarded(head: string, tail: string): string {
+  if (head.length + tail.length <= maxNameLength) return head + tail;
+  const hash = `-${sha256(head).slice(0, 16)}`;
+  // No part of a name may end in a dot or a dash.
+  const cut = head.slice(0, maxNameLength - tail.length - hash.length).replace(/[.-]+$/, '');
+  return `${cut}${hash}${tail}`;
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** A name of a Service, a Namespace or a port: RFC 1123 label. */
+export function isLabelName(text: string): boolean {
+  return /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text);
+}
+
+/** A name of a pod or an account: RFC 1123 subdomain. */
+export function isSubdomain(text: string): boolean {
+  return text.length <= maxNameLength && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(text);
+}
+
+export function isLabelValue(text: string): boolean {
+  return /^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$/.test(text);
+}
+
+/** A cluster id goes into names of objects and into label values: it must fit both. */
+export function isClusterId(text: string): boolean {
+  return text.length <= 63 && isSubdomain(text);
+}

@@ -1,0 +1,105 @@
+import type { Gateway } from '../api/kubernetes.ts';
+import type { conditionTypes } from '../api/names.ts';
+import { annotations } from '../api/names.ts';
+import { resources } from '../api/resources.ts';
+import type { Collection } from '../collections/index.ts';
+import { describeError, type Logger } from '../core/index.ts';
+import type { KubeClient } from '../kube/index.ts';
+import { fieldManager } from './entry-writer.ts';
+import { WorkQueue } from './work-queue.ts';
+
+/** Ours beside the guide's two: whether all that the peer sends is believed. */
+export const resourcesAccepted = 'isthmus.dev/ResourcesAccepted';
+
+export interface ConditionState {
+  readonly type: (typeof conditionTypes)[keyof typeof conditionTypes] | typeof resourcesAccepted;
+  readonly status: 'True' | 'False';
+  /** CamelCase, or a code of docs/errors/peering.md. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** What a link's Gateway ought to show. */
+export interface GatewayState {
+  readonly conditions: readonly ConditionState[];
+  /** The authority to be recorded as pinned; undefined: leave the annotation alone. */
+  readonly pin: string | undefined;
+}
+
+type Condition = ConditionState & { readonly observedGeneration?: number; readonly lastTransitionTime: string };
+
+/** The API's limit is 32 KiB. */
+const maxMessage = 1024;
+
+/**
+ * Writes the conditions of istio-remote Gateways, which are ours alone: other controllers write other types on the same objects, and
+ * server-side apply keeps them apart.
+ */
+export class GatewayStatusWriter {
+  readonly #client: KubeClient;
+  readonly #gateways: Collection<Gateway>;
+  readonly #wanted = new Map<string, GatewayState>();
+  readonly #queue: WorkQueue;
+
+  constructor(options: { readonly client: KubeClient; readonly gateways: Collection<Gateway>; readonly log: Logger }) {
+    this.#client = options.client;
+    this.#gateways = options.gateways;
+    this.#queue = new WorkQueue({
+      work: (key, signal) => this.#write(key, signal),
+      onFailure: (key, error, retryMs) =>
+        options.log.warn({ gateway: key, error: describeError(error), retryMs }, 'status of gateway not written'),
+      ratePerSecond: 20,
+      burst: 50,
+    });
+  }
+
+  set(key: string, state: GatewayState): void {
+    this.#wanted.set(key, state);
+    this.#queue.add(key);
+  }
+
+  forget(key: string): void {
+    this.#wanted.delete(key);
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#queue.run(signal);
+  }
+
+  async #write(key: string, signal: AbortSignal): Promise<void> {
+    const gateway = this.#gateways.get(key);
+    const wanted = this.#wanted.get(key);
+    if (gateway === undefined || wanted === undefined) return;
+    const { name, namespace = '', generation } = gateway.metadata;
+    const metadata = { name, namespace };
+    const current = (gateway.status?.conditions ?? []) as readonly Condition[];
+    const conditions = wanted.conditions.map((state): Condition => {
+      const message = state.message.slice(0, maxMessage);
+      const old = current.find(({ type }) => type === state.type);
+      const since = old?.status === state.status ? old.lastTransitionTime : undefined;
+      return {
+        ...state,
+        message,
+        ...(generation !== undefined && { observedGeneration: generation }),
+        lastTransitionTime: since ?? `${new Date().toISOString().slice(0, 19)}Z`,
+      };
+    });
+    if (!conditions.every((condition) => current.some((old) => isSame(old, condition)))) {
+      await this.#client.apply(resources.gateways, { metadata, status: { conditions } }, { subresource: 'status', fieldManager, signal });
+    }
+    if (wanted.pin !== undefined && gateway.metadata.annotations?.[annotations.peerCaSha256] === undefined) {
+      const noted = { ...metadata, annotations: { [annotations.peerCaSha256]: wanted.pin } };
+      await this.#client.apply(resources.gateways, { metadata: noted }, { fieldManager, signal });
+    }
+  }
+}
+
+function isSame(a: Condition, b: Condition): boolean {
+  return (
+    a.type === b.type &&
+    a.status === b.status &&
+    a.reason === b.reason &&
+    a.message === b.message &&
+    a.observedGeneration === b.observedGeneration
+  );
+}

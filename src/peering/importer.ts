@@ -1,0 +1,413 @@
+import type { Duplex } from 'node:stream';
+import { isDeepStrictEqual } from 'node:util';
+
+import type { FederatedService } from '../api/gen/isthmus/peering_pb.js';
+import type { Workload } from '../api/gen/istio/workload_pb.js';
+import type { Gateway } from '../api/kubernetes.ts';
+import { conditionTypes } from '../api/names.ts';
+import { source, type Collection, type CollectionChange, type Graph, type Source } from '../collections/index.ts';
+import type { Logger } from '../core/index.ts';
+import type { EventRecorder } from '../kube/index.ts';
+import { AddressRanges } from './address-ranges.ts';
+import { peerKey, type PeerInputs } from './desired-entries.ts';
+import type { PeerSite } from './entries.ts';
+import type { Site } from './exports.ts';
+import { resourcesAccepted, type ConditionState, type GatewayState } from './gateway-status.ts';
+import { judgePeers, type Candidate } from './judge-peers.ts';
+import type { PeeringMetrics } from './metrics.ts';
+import type { PeeringOptions } from './options.ts';
+import { noAddress, readPeerGateway, type PeerGateway } from './peer-gateway.ts';
+import { PeerLink, type LinkChange, type PeeringCredentials } from './peer-link.ts';
+import { isRefusal, type KnownPeer, type Refusal } from './validate.ts';
+
+export interface ImporterOptions {
+  readonly site: PeeringOptions;
+  readonly gateways: Collection<Gateway>;
+  readonly ownSite: Collection<Site>;
+  readonly credentials: () => PeeringCredentials | Promise<PeeringCredentials>;
+  /** How long a peer's entries are kept while it is away, milliseconds. */
+  readonly leaseMs: number;
+  readonly onStatus: (key: string, state: GatewayState) => void;
+  readonly onGone: (key: string) => void;
+  /** What is known, and with it which entries may go, has changed. */
+  readonly onKnown: () => void;
+  readonly events: Pick<EventRecorder, 'record'>;
+  readonly metrics: PeeringMetrics;
+  readonly connect?: ((signal: AbortSignal) => Promise<Duplex>) | undefined;
+  readonly log: Logger;
+}
+
+/** After a start, a peer that was away before gets at least this long to answer, milliseconds. */
+const graceMs = 30_000;
+
+/** One istio-remote Gateway, the link that it makes, and what of it is imported. */
+interface Peer {
+  gateway: PeerGateway;
+  link: PeerLink;
+  stop: AbortController;
+  /** The cluster under whose id things were imported. */
+  cluster: string | undefined;
+  readonly services: Set<string>;
+  readonly workloads: Set<string>;
+  /** All of the peer's state was in at some time since the start: what it does not export may go. */
+  isImported: boolean;
+  /** What is imported is as the link says, but for `dirty`. */
+  isCurrent: boolean;
+  dirty: { services: Set<string>; workloads: Set<string> };
+  lease: NodeJS.Timeout | undefined;
+  isExpired: boolean;
+  /** The refusal that was told last. */
+  told: string | undefined;
+  counted: Set<string>;
+}
+
+/**
+ * Follows the Gateways of class istio-remote, keeps a link for each, and lets what is believed into the graph.
+ *
+ * Guarantees: nothing of a peer enters before all three first answers are in; nothing of it leaves because the link is down, until the
+ * lease ends; what two peers claim is not theirs both.
+ */
+export class Importer {
+  readonly peers: PeerInputs;
+  readonly #graph: Graph;
+  readonly #sites: Source<PeerSite>;
+  readonly #services: Source<FederatedService>;
+  readonly #workloads: Source<Workload>;
+  readonly #byGateway = new Map<string, Peer>();
+  #options: ImporterOptions | undefined;
+  #signal: AbortSignal = AbortSignal.abort();
+  #isPlanned = false;
+
+  /** Makes the collections; they are part of the graph from the start, and empty until {@link run}. */
+  constructor(graph: Graph) {
+    this.#graph = graph;
+    this.#sites = source<PeerSite>(graph, { name: 'peers', equals: isDeepStrictEqual });
+    this.#services = source<FederatedService>(graph, { name: 'peerServices', equals: isDeepStrictEqual });
+    this.#workloads = source<Workload>(graph, { name: 'peerWorkloads', equals: isDeepStrictEqual });
+    this.peers = { peers: this.#sites, services: this.#services, workloads: this.#workloads };
+  }
+
+  /** Whether all that a peer exports is known (or that it exports nothing any more); without an id, of all peers. */
+  isKnown(cluster: string | undefined): boolean {
+    if (this.#signal.aborted) return false;
+    return [...this.#byGateway.values()].every((peer) => {
+      const isPending = !peer.isImported && !peer.isExpired;
+      const maybeThis = cluster === undefined || peer.gateway.cluster === undefined || peer.gateway.cluster === cluster;
+      return !(isPending && maybeThis);
+    });
+  }
+
+  async run(options: ImporterOptions, signal: AbortSignal): Promise<void> {
+    this.#options = options;
+    this.#signal = signal;
+    const stops = [options.gateways.subscribe((changes) => this.#onGateways(changes)), options.ownSite.subscribe(() => this.#onOwnSite())];
+    options.onKnown();
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    for (const stop of stops) stop();
+    // Whoever leads next begins anew; entries stay as they are, for nothing is known now.
+    for (const key of [...this.#byGateway.keys()]) this.#drop(key);
+  }
+
+  #onGateways(changes: readonly CollectionChange<Gateway>[]): void {
+    for (const { key, after } of changes) {
+      const gateway = after === undefined ? undefined : readPeerGateway(after);
+      const peer = this.#byGateway.get(key);
+      if (gateway === undefined) {
+        if (peer === undefined) continue;
+        this.#drop(key);
+        this.#need().onGone(key);
+        this.#need().log.info({ gateway: key }, 'peer unlinked');
+      } else if (peer === undefined) this.#add(key, gateway, remainingLease(after, this.#need().leaseMs));
+      else this.#change(key, peer, gateway);
+    }
+    this.#plan();
+  }
+
+  #add(key: string, gateway: PeerGateway, leaseMs: number): void {
+    const stop = new AbortController();
+    const peer: Peer = {
+      gateway,
+      link: this.#open(key, gateway, stop.signal),
+      stop,
+      cluster: undefined,
+      services: new Set(),
+      workloads: new Set(),
+      isImported: false,
+      isCurrent: false,
+      dirty: { services: new Set(), workloads: new Set() },
+      lease: undefined,
+      isExpired: false,
+      told: undefined,
+      counted: new Set(),
+    };
+    this.#byGateway.set(key, peer);
+    this.#startLease(key, peer, leaseMs);
+  }
+
+  #change(key: string, peer: Peer, gateway: PeerGateway): void {
+    const old = peer.gateway;
+    peer.gateway = gateway;
+    const isOther = old.uid !== gateway.uid || old.cluster !== gateway.cluster;
+    if (isOther) {
+      this.#drop(key);
+      this.#add(key, gateway, this.#need().leaseMs);
+      return;
+    }
+    // The pin that was recorded by ourselves comes back with the Gateway.
+    const isSamePin = gateway.pin === old.pin || (gateway.pin !== undefined && gateway.pin === peer.link.pinned);
+    if (old.url === gateway.url && old.network === gateway.network && old.trustDomain === gateway.trustDomain && isSamePin) {
+      peer.link.gateway = gateway;
+      return;
+    }
+    peer.stop.abort();
+    peer.stop = new AbortController();
+    peer.link = this.#open(key, gateway, peer.stop.signal);
+    peer.isCurrent = false;
+  }
+
+  #open(key: string, gateway: PeerGateway, signal: AbortSignal): PeerLink {
+    const { site, credentials, connect, log } = this.#need();
+    const link = new PeerLink({
+      gateway,
+      site,
+      credentials,
+      ownRanges: () => this.#ownRanges(),
+      onChange: (change) => this.#onLink(key, link, change),
+      connect,
+      log: log.child({ gateway: key }),
+    });
+    if (gateway.url !== undefined) void link.run(AbortSignal.any([signal, this.#signal]));
+    return link;
+  }
+
+  #onLink(key: string, link: PeerLink, { services, workloads }: LinkChange): void {
+    const peer = this.#byGateway.get(key);
+    if (peer?.link !== link) return;
+    for (const name of services) peer.dirty.services.add(name);
+    for (const name of workloads) peer.dirty.workloads.add(name);
+    this.#plan();
+  }
+
+  #onOwnSite(): void {
+    for (const { link } of this.#byGateway.values()) link.revalidate();
+    this.#plan();
+  }
+
+  /** Several changes of one turn are settled together. */
+  #plan(): void {
+    if (this.#isPlanned) return;
+    this.#isPlanned = true;
+    queueMicrotask(() => {
+      this.#isPlanned = false;
+      if (!this.#signal.aborted) this.#settle();
+    });
+  }
+
+  #settle(): void {
+    const candidates: Candidate[] = [];
+    for (const [key, { link, gateway }] of this.#byGateway) {
+      if (link.complete && link.peer !== undefined && !isRefusal(link.peer))
+        candidates.push({ key, created: gateway.created, peer: link.peer });
+    }
+    const verdicts = judgePeers(candidates, this.#ownRanges());
+    const before = this.isKnown(undefined);
+    const news: string[] = [];
+    this.#graph.batch(() => {
+      for (const [key, peer] of this.#byGateway) {
+        const refusal = this.#refusalOf(peer, verdicts.get(key));
+        if (this.#import(key, peer, refusal)) news.push(key);
+        this.#report(key, peer, refusal);
+      }
+    });
+    if (news.length > 0 || before !== this.isKnown(undefined)) this.#need().onKnown();
+  }
+
+  #refusalOf({ link, gateway }: Peer, verdict: Refusal | undefined): Refusal | undefined {
+    if (gateway.url === undefined) return noAddress;
+    if (this.#ownNetwork() === '') {
+      const message = `namespace ${this.#need().site.rootNamespace} has no label topology.istio.io/network: nobody knows which network this cluster is in`;
+      return { code: 'PEERING_NETWORK', message };
+    }
+    if (link.peer !== undefined && isRefusal(link.peer)) return link.peer;
+    return verdict;
+  }
+
+  /** True when the peer came to be known by this. */
+  #import(key: string, peer: Peer, refusal: Refusal | undefined): boolean {
+    const { link } = peer;
+    const known = link.peer;
+    if (refusal !== undefined || !link.synced || known === undefined || isRefusal(known)) {
+      peer.isCurrent = false;
+      this.#startLease(key, peer, this.#need().leaseMs);
+      return false;
+    }
+    clearTimeout(peer.lease);
+    peer.lease = undefined;
+    peer.isExpired = false;
+    link.pin();
+    if (peer.cluster !== undefined && peer.cluster !== known.clusterId) this.#clear(peer);
+    peer.cluster = known.clusterId;
+    this.#sites.set(known.clusterId, { clusterId: known.clusterId, network: known.network, region: peer.gateway.region });
+    const isWhole = !peer.isCurrent;
+    this.#copy(peer.services, isWhole ? [...peer.services, ...link.services.keys()] : peer.dirty.services, this.#services, known, (name) =>
+      link.believedService(name),
+    );
+    this.#copy(
+      peer.workloads,
+      isWhole ? [...peer.workloads, ...link.workloads.keys()] : peer.dirty.workloads,
+      this.#workloads,
+      known,
+      (name) => link.believedWorkload(name),
+    );
+    peer.dirty = { services: new Set(), workloads: new Set() };
+    peer.isCurrent = true;
+    const isNews = !peer.isImported;
+    peer.isImported = true;
+    return isNews;
+  }
+
+  #copy<T extends object>(
+    imported: Set<string>,
+    names: Iterable<string>,
+    into: Source<T>,
+    { clusterId }: KnownPeer,
+    believed: (name: string) => T | undefined,
+  ): void {
+    for (const name of names) {
+      const value = believed(name);
+      if (value === undefined) {
+        if (imported.delete(name)) into.delete(peerKey(clusterId, name));
+      } else {
+        imported.add(name);
+        into.set(peerKey(clusterId, name), value);
+      }
+    }
+  }
+
+  #startLease(key: string, peer: Peer, leaseMs: number): void {
+    if (peer.lease !== undefined || peer.isExpired) return;
+    peer.lease = setTimeout(() => {
+      peer.lease = undefined;
+      peer.isExpired = true;
+      this.#graph.batch(() => this.#clear(peer));
+      this.#need().log.warn(
+        { code: 'PEERING_LEASE_EXPIRED', gateway: key, leaseMs },
+        'peer was away for too long: its endpoints are removed',
+      );
+      this.#need().onKnown();
+      this.#plan();
+    }, leaseMs);
+    // A lease alone keeps no process alive.
+    peer.lease.unref();
+  }
+
+  #clear(peer: Peer): void {
+    const { cluster } = peer;
+    if (cluster === undefined) return;
+    this.#sites.delete(cluster);
+    for (const name of peer.services) this.#services.delete(peerKey(cluster, name));
+    for (const name of peer.workloads) this.#workloads.delete(peerKey(cluster, name));
+    peer.services.clear();
+    peer.workloads.clear();
+    peer.cluster = undefined;
+    peer.isCurrent = false;
+  }
+
+  #drop(key: string): void {
+    const peer = this.#byGateway.get(key);
+    if (peer === undefined) return;
+    peer.stop.abort();
+    clearTimeout(peer.lease);
+    this.#byGateway.delete(key);
+    this.#graph.batch(() => this.#clear(peer));
+    if (!this.#signal.aborted) this.#need().onKnown();
+  }
+
+  #report(key: string, peer: Peer, refusal: Refusal | undefined): void {
+    const { onStatus, metrics } = this.#need();
+    const name = peer.cluster ?? peer.gateway.cluster ?? key;
+    metrics.connected.set({ peer: name }, peer.link.connection.kind === 'connected' ? 1 : 0);
+    metrics.imported.set({ peer: name, kind: 'service' }, peer.services.size);
+    metrics.imported.set({ peer: name, kind: 'workload' }, peer.workloads.size);
+    for (const [what, { code }] of peer.link.refused) {
+      if (peer.counted.has(what)) continue;
+      peer.counted.add(what);
+      metrics.refused.inc({ peer: name, code });
+    }
+    for (const what of peer.counted) if (!peer.link.refused.has(what)) peer.counted.delete(what);
+    const conditions = conditionsOf(peer, refusal);
+    onStatus(key, { conditions, pin: peer.isImported && refusal === undefined ? peer.link.pinned : undefined });
+    this.#tell(key, peer, name, conditions);
+  }
+
+  /** One Event for each new trouble, and one when the peer is in order again. */
+  #tell(key: string, peer: Peer, name: string, conditions: readonly ConditionState[]): void {
+    const { events, metrics, log, gateways } = this.#need();
+    const trouble = conditions.find(({ status, reason }) => status === 'False' && reason !== 'Pending');
+    const told = trouble === undefined ? (peer.isImported ? '' : undefined) : `${trouble.reason} ${trouble.message}`;
+    const about = gateways.get(key);
+    if (told === undefined || told === peer.told || about === undefined) return;
+    peer.told = told;
+    if (trouble === undefined) {
+      log.info({ gateway: key, peer: name }, 'peered');
+      void events.record({ about, type: 'Normal', reason: 'Peered', message: `peered with ${name}` });
+      return;
+    }
+    if (trouble.type !== resourcesAccepted) metrics.refused.inc({ peer: name, code: trouble.reason });
+    log.warn({ gateway: key, peer: name, code: trouble.reason, reason: trouble.message }, 'peer in trouble');
+    void events.record({ about, type: 'Warning', reason: trouble.reason, message: trouble.message.slice(0, 1000) });
+  }
+
+  #ownNetwork(): string {
+    return this.#need().ownSite.get(this.#need().site.rootNamespace)?.network ?? '';
+  }
+
+  #ownRanges(): AddressRanges {
+    const texts = this.#need().ownSite.get(this.#need().site.rootNamespace)?.podRanges ?? [];
+    return AddressRanges.parse(texts.filter((text) => AddressRanges.parse([text]) !== undefined)) ?? AddressRanges.none;
+  }
+
+  #need(): ImporterOptions {
+    if (this.#options === undefined) throw new Error('the importer does not run');
+    return this.#options;
+  }
+}
+
+function conditionsOf(peer: Peer, refusal: Refusal | undefined): ConditionState[] {
+  const { connection, refused } = peer.link;
+  const [first] = refused;
+  return [
+    {
+      type: conditionTypes.peerConnected,
+      ...(connection.kind === 'connected'
+        ? { status: 'True', reason: 'Connected', message: 'connected to peer' }
+        : connection.kind === 'connecting'
+          ? { status: 'False', reason: 'Pending', message: 'not connected to peer' }
+          : { status: 'False', reason: connection.reason.code, message: `not connected to peer: ${connection.reason.message}` }),
+    },
+    {
+      type: conditionTypes.peeringSucceeded,
+      ...(refusal !== undefined
+        ? { status: 'False', reason: refusal.code, message: refusal.message }
+        : peer.isExpired
+          ? { status: 'False', reason: 'PEERING_LEASE_EXPIRED', message: 'the peer was away for too long: its endpoints were removed' }
+          : peer.isImported
+            ? { status: 'True', reason: 'Synced', message: 'initial sync with the peer finished' }
+            : { status: 'False', reason: 'Pending', message: 'the peer has not told all its services and workloads yet' }),
+    },
+    {
+      type: resourcesAccepted,
+      ...(first === undefined
+        ? { status: 'True', reason: 'Accepted', message: 'all that the peer sent is believed' }
+        : { status: 'False', reason: first[1].code, message: `${refused.size} refused, such as ${first[0]}: ${first[1].message}` }),
+    },
+  ];
+}
+
+/** What is left of a lease that began before this process did, by the time that the condition notes. */
+function remainingLease(gateway: Gateway | undefined, leaseMs: number): number {
+  const condition = gateway?.status?.conditions?.find(({ type }) => type === conditionTypes.peerConnected);
+  if (condition?.status !== 'False') return leaseMs;
+  const away = Date.now() - Date.parse(condition.lastTransitionTime);
+  return Number.isNaN(away) ? leaseMs : Math.min(leaseMs, Math.max(graceMs, leaseMs - away));
+}

@@ -1,0 +1,56 @@
+import { isIP } from 'node:net';
+
+import type { Gateway } from '../api/kubernetes.ts';
+import { annotations, gatewayClasses, labels, ports } from '../api/names.ts';
+import type { Refusal } from './validate.ts';
+
+/** What an istio-remote Gateway says about a peer. */
+export interface PeerGateway {
+  /** `<namespace>/<name>`. */
+  readonly key: string;
+  readonly uid: string;
+  /** `https://<address>:<port>`; undefined when there is no address yet. */
+  readonly url: string | undefined;
+  /** By the label, or by the name `istio-remote-peer-<cluster>`. */
+  readonly cluster: string | undefined;
+  readonly network: string | undefined;
+  readonly trustDomain: string | undefined;
+  readonly region: string | undefined;
+  /** Hex SHA-256 of the peer's authority. */
+  readonly pin: string | undefined;
+  /** RFC 3339: of two Gateways in conflict, the older counts. */
+  readonly created: string;
+}
+
+const namePrefix = 'istio-remote-peer-';
+
+/** Reads a Gateway of class istio-remote; undefined for one of another class. With or without a listener for HBONE. */
+export function readPeerGateway(gateway: Gateway): PeerGateway | undefined {
+  const { metadata, spec } = gateway;
+  if (spec.gatewayClassName !== gatewayClasses.remote || metadata.deletionTimestamp !== undefined) return undefined;
+  const of = metadata.labels ?? {};
+  const notes = metadata.annotations ?? {};
+  const address = spec.addresses?.[0]?.value;
+  const port = spec.listeners.find(({ name }) => name === 'xds-tls')?.port ?? ports.istiodTls;
+  return {
+    key: `${metadata.namespace ?? ''}/${metadata.name}`,
+    uid: metadata.uid ?? '',
+    url: address === undefined || address === '' ? undefined : `https://${isIP(address) === 6 ? `[${address}]` : address}:${port}`,
+    cluster:
+      nonEmpty(of[labels.cluster]) ?? (metadata.name.startsWith(namePrefix) ? nonEmpty(metadata.name.slice(namePrefix.length)) : undefined),
+    network: nonEmpty(of[labels.network]),
+    trustDomain: nonEmpty(notes[annotations.gatewayTrustDomain]),
+    region: nonEmpty(of[labels.region]),
+    pin: nonEmpty(notes[annotations.peerCaSha256]),
+    created: metadata.creationTimestamp ?? '',
+  };
+}
+
+export const noAddress: Refusal = {
+  code: 'PEERING_GATEWAY_INVALID',
+  message: "the Gateway has no address of the peer's gateway or istiod",
+};
+
+function nonEmpty(text: string | undefined): string | undefined {
+  return text === '' ? undefined : text;
+}
