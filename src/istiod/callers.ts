@@ -9,6 +9,8 @@ import type { CallContext } from '../xds/index.ts';
 export type Caller =
   | { readonly via: 'token'; readonly identity: string; readonly account: ServiceAccountRef; readonly pod: PodRef | undefined }
   | { readonly via: 'certificate'; readonly identity: string; readonly account: ServiceAccountRef; readonly certificate: X509Certificate }
+  /** A certificate under our roots, but of another trust domain: a peer's control plane, at most. */
+  | { readonly via: 'foreign-certificate'; readonly identity: string; readonly certificate: X509Certificate }
   /** The plaintext listener on loopback: whoever reaches it is on the same host. */
   | { readonly via: 'loopback'; readonly identity: undefined };
 
@@ -57,7 +59,7 @@ function fromCertificate({ peerCertificate, certificateError }: CallContext, tru
   const [identity] = names;
   const parsed = identity === undefined ? undefined : tryParseSpiffe(identity);
   if (identity === undefined || names.length !== 1 || parsed === undefined) return 'client certificate without one SPIFFE identity';
-  if (parsed.trustDomain !== trustDomain) return `client certificate of trust domain ${parsed.trustDomain}`;
+  if (parsed.trustDomain !== trustDomain) return { via: 'foreign-certificate', identity, certificate: peerCertificate };
   const account = { namespace: parsed.namespace, name: parsed.serviceAccount };
   return { via: 'certificate', identity, account, certificate: peerCertificate };
 }

@@ -1,7 +1,7 @@
 import type { Deployment, Gateway, GatewayClass, KubeObject, ServiceAccount } from '../api/kubernetes.ts';
 import { apiVersionOf, resources, type ResourceType } from '../api/resources.ts';
 import { labels } from '../api/names.ts';
-import { source, type Graph, type Source } from '../collections/index.ts';
+import { source, type Collection, type Graph, type Source } from '../collections/index.ts';
 import { describeError, retry, type Logger } from '../core/index.ts';
 import { Informer, isNotFound, type Change, type KubeClient } from '../kube/index.ts';
 import type { MeshInputs } from '../mesh/index.ts';
@@ -10,7 +10,7 @@ import type { MeshInputs } from '../mesh/index.ts';
  * What istiod knows of its cluster: a local copy of every kind it reads, and the sources of the graph that follow them.
  */
 export interface Cluster {
-  readonly inputs: MeshInputs;
+  readonly inputs: MeshInputs & { readonly gateways: Collection<Gateway> };
   readonly informers: {
     readonly namespaces: Informer<NonNullable<typeof resources.namespaces.object>>;
     readonly pods: Informer<NonNullable<typeof resources.pods.object>>;
@@ -56,7 +56,7 @@ export function watchCluster(options: { readonly client: KubeClient; readonly gr
     deployments: follow(resources.deployments, managed),
     serviceAccounts: follow(resources.serviceAccounts, managed),
   };
-  const inputs: MeshInputs = {
+  const inputs = {
     namespaces: feed(informers.namespaces),
     nodes: feed(follow(resources.nodes)),
     pods: feed(informers.pods),
@@ -66,6 +66,7 @@ export function watchCluster(options: { readonly client: KubeClient; readonly gr
     workloadEntries: feed(informers.workloadEntries),
     authorizationPolicies: feed(follow(resources.authorizationPolicies)),
     peerAuthentications: feed(follow(resources.peerAuthentications)),
+    gateways: feed(informers.gateways),
   };
   const { promise: synced, resolve, reject } = Promise.withResolvers<undefined>();
   // Whoever awaits it hears of a failure; nobody has to.

@@ -1,9 +1,11 @@
+import type { X509Certificate } from 'node:crypto';
+
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
 
 import type { Node } from '../api/gen/envoy/discovery_pb.js';
 import { IsthmusError, type Logger } from '../core/index.ts';
 import type { KubeClient } from '../kube/index.ts';
-import { certificateServiceRoutes } from '../pki/index.ts';
+import { certificateServiceRoutes, publicKeySha256 } from '../pki/index.ts';
 import { callerOf, XdsServer, type ResourceTable } from '../xds/index.ts';
 import type { AuthoritySource } from './authority.ts';
 import { authenticateCaller, type Caller } from './callers.ts';
@@ -20,8 +22,8 @@ export interface DiscoveryOptions {
   readonly nodes: NodeAuthorizer;
   readonly onRefusedCaller: () => void;
   readonly onRejectedResponse: (typeUrl: string) => void;
-  /** Whether a caller may have a type that is not for every proxy of the mesh: undefined leaves it to the rules here. */
-  readonly authorizeType?: (caller: Caller, typeUrl: string) => true | string | undefined;
+  /** Types for peers' control planes only, and who of them may have these. */
+  readonly peering: { serves(typeUrl: string): boolean; authorize(certificate: X509Certificate | undefined): true | string };
   readonly log: Logger;
 }
 
@@ -41,8 +43,8 @@ export function discoveryServices(options: DiscoveryOptions) {
     tables,
     authenticate,
     authorize: ({ caller, node, typeUrl }) => {
-      const special = options.authorizeType?.(caller, typeUrl);
-      return special ?? isWhoItSays(caller, node);
+      if (options.peering.serves(typeUrl)) return options.peering.authorize('certificate' in caller ? caller.certificate : undefined);
+      return isOfThisCluster(caller, authority.current.fingerprint) ?? isWhoItSays(caller, node);
     },
     implicitKeys: ({ node }) => {
       const name = metadataText(node, 'NODE_NAME');
@@ -63,7 +65,7 @@ export function discoveryServices(options: DiscoveryOptions) {
     authenticate: async (context: HandlerContext) => {
       const caller = await authenticate(callerOf(context));
       // Whoever reaches the plaintext listener has no identity that could be certified.
-      if (caller.identity === undefined)
+      if (caller.identity === undefined || caller.via === 'foreign-certificate')
         throw new IsthmusError('ISTIOD_CALLER_UNKNOWN', 'certificates are not given to callers without an identity');
       return caller;
     },
@@ -73,9 +75,20 @@ export function discoveryServices(options: DiscoveryOptions) {
   return { xds, routes: [xds.routes, certificates] };
 }
 
+/**
+ * Clusters share roots, and mostly a trust domain: what tells this cluster's own from a peer's is who signed. A peer gets
+ * what is exported to it, not the mesh. Undefined when the caller is of this cluster.
+ */
+function isOfThisCluster(caller: Caller, fingerprint: string): string | undefined {
+  if (!('certificate' in caller)) return undefined;
+  const issuer = caller.certificate.issuerCertificate;
+  const own = caller.via === 'certificate' && issuer !== undefined && publicKeySha256(issuer) === fingerprint;
+  return own ? undefined : `${caller.identity} is not of this cluster`;
+}
+
 /** A proxy may only speak for the account it proved to be (upstream's PILOT_ENABLE_XDS_IDENTITY_CHECK). */
 function isWhoItSays(caller: Caller, node: Node | undefined): true | string {
-  if (caller.via === 'loopback') return true;
+  if (!('account' in caller)) return true;
   if (node === undefined || node.id.split('~').length !== 4) {
     throw new ConnectError('the first request needs a node id of the form type~ip~name~domain', Code.InvalidArgument);
   }

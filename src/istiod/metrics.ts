@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, type Registry } from 'prom-client';
 
 import { version } from '../api/version.ts';
 import type { Mesh } from '../mesh/index.ts';
@@ -8,18 +8,17 @@ import type { Caller } from './callers.ts';
 
 /** istiod's metrics, under upstream's names where upstream has them. */
 export interface IstiodMetrics {
-  readonly registry: Registry;
   readonly refusedCallers: Counter;
   readonly rejectedResponses: Counter<'type'>;
 }
 
 export function istiodMetrics(options: {
+  readonly registry: Registry;
   readonly mesh: Mesh;
   readonly connections: () => ReturnType<XdsServer<Caller>['connections']>;
   readonly authority: AuthoritySource;
 }): IstiodMetrics {
-  const { mesh, connections, authority } = options;
-  const registry = new Registry();
+  const { registry, mesh, connections, authority } = options;
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
   new Gauge({ name: 'pilot_info', help: 'Version of this istiod.', labelNames: ['version'], registers }).set({ version }, 1);
@@ -57,7 +56,6 @@ export function istiodMetrics(options: {
     },
   });
   return {
-    registry,
     refusedCallers: new Counter({
       name: 'citadel_server_authentication_failure_count',
       help: 'Callers that did not prove who they are.',

@@ -1,7 +1,11 @@
+import { Registry } from 'prom-client';
+
+import { version } from '../api/version.ts';
 import { aborted, createLogger, describeError, retry, type Logger } from '../core/index.ts';
 import { Graph } from '../collections/index.ts';
 import { leadWhileElected, type KubeClient } from '../kube/index.ts';
 import { deriveMesh } from '../mesh/index.ts';
+import { Peering } from '../peering/index.ts';
 import { GrpcServer } from '../xds/index.ts';
 import { AuthoritySource } from './authority.ts';
 import { watchCluster } from './cluster.ts';
@@ -17,7 +21,6 @@ import { distributeRoots } from './root-certificates.ts';
 import { ServingCertificate } from './serving-certificate.ts';
 import { meshTables } from './tables.ts';
 import { allocateVirtualAddresses } from './virtual-addresses.ts';
-import { version } from '../api/version.ts';
 
 export interface IstiodOptions {
   readonly client: KubeClient;
@@ -70,6 +73,23 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
   const release = graph.hold();
   const cluster = watchCluster({ client, graph, log });
   const mesh = deriveMesh(graph, cluster.inputs, { clusterId, clusterDomain, trustDomain, rootNamespace: namespace });
+  const registry = new Registry();
+  const derived = Promise.withResolvers<undefined>();
+  const peering = new Peering({
+    clusterId,
+    trustDomain,
+    clusterDomain,
+    rootNamespace: namespace,
+    client,
+    graph,
+    inputs: cluster.inputs,
+    synced: Promise.race([derived.promise, aborted(running)]),
+    credentials: () => certificate.tls,
+    lead: (lead, until) =>
+      leadWhileElected({ client, namespace, name: 'isthmus-peering-leader', identity: config.podName, log }, lead, until),
+    registry,
+    log,
+  });
   const nodes = new NodeAuthorizer({ graph, pods: cluster.inputs.pods, trustedAccounts: config.trustedNodeAccounts });
   start('cluster', (until) => cluster.run(until));
   const authority = await retry(
@@ -88,15 +108,17 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
   await Promise.race([cluster.synced, aborted(running)]);
   if (running.aborted) return;
   release();
+  derived.resolve(undefined);
   const { addresses, authorizations } = meshTables(mesh);
   const network = (): string => mesh.network.get(namespace)?.network ?? '';
   log.info({ clusterId, network: network(), workloads: mesh.workloads.size, services: mesh.services.size }, 'mesh derived');
 
-  const metrics = istiodMetrics({ mesh, connections: () => xds.connections(), authority });
+  const metrics = istiodMetrics({ registry, mesh, connections: () => xds.connections(), authority });
   const { xds, routes } = discoveryServices({
     client,
     config,
-    tables: [addresses, authorizations],
+    tables: [addresses, authorizations, ...peering.tables],
+    peering,
     authority,
     nodes,
     onRefusedCaller: () => metrics.refusedCallers.inc(),
@@ -109,7 +131,7 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
   const pages = Object.entries(debugPages({ mesh, xds, graph })).map(([path, page]): [string, Page] => [path, () => json(page())]);
   const monitoring = resources.use(
     await HttpPages.listen(config.listen.monitoring, {
-      '/metrics': async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),
+      '/metrics': async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
       '/version': () => json({ version, clusterId }),
       ...Object.fromEntries(pages),
     }),
@@ -134,6 +156,7 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
       until,
     ),
   );
+  start('peering', (until) => peering.run(until));
   ready = true;
   log.info({ clusterId, tls: secure.port, version }, 'ready');
   options.onReady?.({ tlsPort: secure.port, plaintextPort: plaintext.port, monitoringPort: monitoring.port });
