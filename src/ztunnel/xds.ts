@@ -4,6 +4,7 @@ import { AuthorizationSchema } from '../api/gen/istio/authorization_pb.js';
 import { AddressSchema } from '../api/gen/istio/workload_pb.js';
 import { describeError } from '../core/index.ts';
 import type { Rejection, ResourceUpdate, TypeSubscription } from '../xds/index.ts';
+import type { ZtunnelMetrics } from './metrics.ts';
 import { decodeService, decodeWorkload } from './state/decode-address.ts';
 import { decodePolicy } from './state/decode-policy.ts';
 import type { MeshState } from './state/mesh-state.ts';
@@ -17,10 +18,17 @@ export const authorizationType = 'type.googleapis.com/istio.security.Authorizati
  * What the node proxy subscribes to: all addresses and all policies, in upstream's order. Each response changes the state
  * in one step; resources that cannot be used are left out and named in the refusal, the others apply.
  */
-export function meshSubscriptions(state: MeshState): TypeSubscription[] {
+export function meshSubscriptions(state: MeshState, metrics: Pick<ZtunnelMetrics, 'xdsMessage'>): TypeSubscription[] {
+  const counted = (update: ResourceUpdate): ResourceUpdate => {
+    metrics.xdsMessage(
+      update.typeUrl,
+      update.resources.reduce((sum, { body }) => sum + body.length, 0),
+    );
+    return update;
+  };
   return [
-    { typeUrl: addressType, handle: (update) => applyAddresses(state, update) },
-    { typeUrl: authorizationType, handle: (update) => applyPolicies(state, update) },
+    { typeUrl: addressType, handle: (update) => applyAddresses(state, counted(update)) },
+    { typeUrl: authorizationType, handle: (update) => applyPolicies(state, counted(update)) },
   ];
 }
 

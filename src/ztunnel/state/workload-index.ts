@@ -6,6 +6,7 @@ export class WorkloadIndex {
   readonly #byAddress = new Map<string, Workload[]>();
   readonly #byName = new Map<string, Workload[]>();
   readonly #byHostname = new Map<string, Workload[]>();
+  readonly #local = new Set<Workload>();
   readonly #localNode: string | undefined;
   readonly #localCluster: string | undefined;
 
@@ -53,14 +54,20 @@ export class WorkloadIndex {
     return candidates.find(({ clusterId }) => clusterId === this.#localCluster) ?? candidates.at(-1);
   }
 
+  /** The workloads of this node. */
+  locals(): ReadonlySet<Workload> {
+    return this.#local;
+  }
+
   /** Whether the workload runs on this node, in this cluster as far as it is known. */
-  isLocal(workload: Workload): boolean {
+  #isLocal(workload: Workload): boolean {
     return workload.node === this.#localNode && (this.#localCluster === undefined || workload.clusterId === this.#localCluster);
   }
 
   set(workload: Workload): void {
     this.delete(workload.uid);
     this.#byUid.set(workload.uid, workload);
+    if (this.#isLocal(workload)) this.#local.add(workload);
     for (const [index, key] of this.#keys(workload)) {
       const list = index.get(key);
       if (list === undefined) index.set(key, [workload]);
@@ -72,6 +79,7 @@ export class WorkloadIndex {
     const workload = this.#byUid.get(uid);
     if (workload === undefined) return;
     this.#byUid.delete(uid);
+    this.#local.delete(workload);
     for (const [index, key] of this.#keys(workload)) {
       const rest = (index.get(key) ?? []).filter((other) => other !== workload);
       if (rest.length === 0) index.delete(key);
