@@ -5,13 +5,14 @@
  */
 import { builtinResources } from './resources.ts';
 import type { AnyObject } from '../../../api/kubernetes.ts';
-import type { FieldError, ResourceInfo, Table } from './types.ts';
+import type { FieldError, ResourceInfo } from './types.ts';
 
 export type * from './types.ts';
 export { builtinResources, storageVersionHash } from './resources.ts';
 export { aggregatedDiscovery, apiGroup, apiGroupList, apiResourceList, apiVersions, compareVersions, groupVersionOf } from './discovery.ts';
 export { schemaFor } from './builtin-schema.ts';
 export { DecodeError } from './decode.ts';
+export { toTable, type TableOptions } from './tables/index.ts';
 export { crdSchema } from './crd/custom-schema.ts';
 export { crdToResourceInfo } from './crd/resource-info.ts';
 export { aggregate as aggregateFieldErrors } from './validation/errors.ts';
@@ -25,19 +26,6 @@ export const openApiV3Index: (resources: readonly ResourceInfo[], crds: readonly
 export const openApiV3: (groupVersion: string, resources: readonly ResourceInfo[], crds: readonly AnyObject[]) => unknown = soon;
 /** GET /openapi/v2 as JSON. */
 export const openApiV2: (resources: readonly ResourceInfo[], crds: readonly AnyObject[]) => unknown = soon;
-
-/** `now`: milliseconds since 1970, for the ages; `crd`: the definition when the resource is a custom one. */
-export const toTable: (
-  resource: ResourceInfo,
-  objects: readonly AnyObject[],
-  options: {
-    includeObject: 'Metadata' | 'Object' | 'None';
-    now: number;
-    crd?: AnyObject;
-    listMetadata?: Record<string, unknown>;
-    noHeaders?: boolean;
-  },
-) => Table = soon;
 
 /** Reads a body of content type application/vnd.kubernetes.protobuf; throws when it is none or of a kind that is not known. */
 export const decodeProtobuf: (bytes: Uint8Array) => AnyObject = soon;

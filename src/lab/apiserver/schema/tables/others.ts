@@ -1,0 +1,138 @@
+import { numberAt, objectAt, objectsAt, stringAt, stringsAt, type Json } from '../json.ts';
+import { ageColumn, createdColumn, firstThree, formatSelector, nameColumn, none, type Column } from './printer.ts';
+
+const spec = (object: Json): Json | undefined => objectAt(object, 'spec');
+const created: readonly Column[] = [nameColumn, createdColumn];
+
+const subjects = (binding: Json, kind: string): string =>
+  objectsAt(binding, 'subjects')
+    .filter((subject) => subject['kind'] === kind)
+    .map((subject) => (kind === 'ServiceAccount' ? `${stringAt(subject, 'namespace') ?? ''}/` : '') + (stringAt(subject, 'name') ?? ''))
+    .join(', ');
+
+const bindingColumns = (type: string): readonly Column[] => [
+  nameColumn,
+  {
+    name: 'Role',
+    from: `rbac.${type}.roleRef`,
+    cell(binding) {
+      const role = objectAt(binding, 'roleRef');
+      return `${stringAt(role, 'kind') ?? ''}/${stringAt(role, 'name') ?? ''}`;
+    },
+  },
+  ageColumn,
+  { name: 'Users', wide: true, description: 'Users in the roleBinding', cell: (binding) => subjects(binding, 'User') },
+  { name: 'Groups', wide: true, description: 'Groups in the roleBinding', cell: (binding) => subjects(binding, 'Group') },
+  {
+    name: 'ServiceAccounts',
+    wide: true,
+    description: 'ServiceAccounts in the roleBinding',
+    cell: (binding) => subjects(binding, 'ServiceAccount'),
+  },
+];
+
+const webhooks: readonly Column[] = [
+  nameColumn,
+  {
+    name: 'Webhooks',
+    type: 'integer',
+    description: 'How many webhooks there are.',
+    cell: (object) => objectsAt(object, 'webhooks').length,
+  },
+  ageColumn,
+];
+
+/** The columns of the groups that have one or two kinds, by table and kind. */
+export const otherColumns: Readonly<Record<string, Readonly<Record<string, readonly Column[]>>>> = {
+  admissionregistration: { MutatingWebhookConfiguration: webhooks, ValidatingWebhookConfiguration: webhooks },
+  apiextensions: { CustomResourceDefinition: created },
+  coordination: {
+    Lease: [
+      nameColumn,
+      { name: 'Holder', from: 'coordination.LeaseSpec.holderIdentity', cell: (lease) => stringAt(spec(lease), 'holderIdentity') ?? '' },
+      ageColumn,
+    ],
+  },
+  discovery: {
+    EndpointSlice: [
+      nameColumn,
+      { name: 'AddressType', from: 'discovery.EndpointSlice.addressType', cell: (slice) => stringAt(slice, 'addressType') ?? '' },
+      {
+        name: 'Ports',
+        from: 'discovery.EndpointSlice.ports',
+        cell: (slice) =>
+          firstThree(
+            objectsAt(slice, 'ports').map((port) => String(numberAt(port, 'port') ?? '*')),
+            '<unset>',
+          ),
+      },
+      {
+        name: 'Endpoints',
+        from: 'discovery.EndpointSlice.endpoints',
+        cell: (slice) =>
+          firstThree(
+            objectsAt(slice, 'endpoints').flatMap((endpoint) => stringsAt(endpoint, 'addresses')),
+            '<unset>',
+          ),
+      },
+      ageColumn,
+    ],
+  },
+  networking: {
+    NetworkPolicy: [
+      nameColumn,
+      {
+        name: 'Pod-Selector',
+        from: 'networking.NetworkPolicySpec.podSelector',
+        cell: (policy) => formatSelector(objectAt(spec(policy), 'podSelector')),
+      },
+      ageColumn,
+    ],
+  },
+  policy: {
+    PodDisruptionBudget: [
+      nameColumn,
+      {
+        name: 'Min Available',
+        from: 'policy.PodDisruptionBudgetSpec.minAvailable',
+        cell: (budget) => String(spec(budget)?.['minAvailable'] ?? 'N/A'),
+      },
+      {
+        name: 'Max Unavailable',
+        from: 'policy.PodDisruptionBudgetSpec.maxUnavailable',
+        cell: (budget) => String(spec(budget)?.['maxUnavailable'] ?? 'N/A'),
+      },
+      {
+        name: 'Allowed Disruptions',
+        type: 'integer',
+        from: 'policy.PodDisruptionBudgetStatus.disruptionsAllowed',
+        cell: (budget) => numberAt(objectAt(budget, 'status'), 'disruptionsAllowed') ?? 0,
+      },
+      ageColumn,
+    ],
+  },
+  rbac: {
+    Role: created,
+    ClusterRole: created,
+    RoleBinding: bindingColumns('RoleBinding'),
+    ClusterRoleBinding: bindingColumns('ClusterRoleBinding'),
+  },
+  scheduling: {
+    PriorityClass: [
+      nameColumn,
+      { name: 'Value', type: 'integer', from: 'scheduling.PriorityClass.value', cell: (object) => numberAt(object, 'value') ?? 0 },
+      {
+        name: 'Global-Default',
+        type: 'boolean',
+        from: 'scheduling.PriorityClass.globalDefault',
+        cell: (object) => object['globalDefault'] === true,
+      },
+      ageColumn,
+      {
+        name: 'PreemptionPolicy',
+        from: 'scheduling.PriorityClass.preemptionPolicy',
+        cell: (object) => stringAt(object, 'preemptionPolicy') ?? none,
+      },
+    ],
+  },
+};
