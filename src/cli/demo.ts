@@ -126,7 +126,7 @@ async function demo(keep: boolean): Promise<void> {
     for (const { client } of clusters) client[Symbol.dispose]();
     if (lab && !keep) {
       const start = performance.now();
-      await labDown({});
+      await labDown();
       phases.push({ name: 'Remove everything', ms: performance.now() - start });
     }
   }
@@ -156,11 +156,14 @@ async function show(clusters: readonly DemoCluster[], reports: ReadonlyMap<DemoC
   process.stdout.write(`\n${String(guideRequests)} requests from sleep in ${from.name} to ${globalUrl}\n`);
   for (const [version, count] of [...counts].sort()) process.stdout.write(`${String(count).padStart(7)} version: ${version}\n`);
   const answered = [...counts.values()].reduce((sum, count) => sum + count, 0);
-  if (answered !== guideRequests) throw new IsthmusError('DEMO_UNTRUE', `only ${String(answered)} of ${String(guideRequests)} requests were answered`);
+  if (answered !== guideRequests)
+    throw new IsthmusError('DEMO_UNTRUE', `only ${String(answered)} of ${String(guideRequests)} requests were answered`);
 
   const other = clusters.find((cluster) => cluster !== from) ?? from;
   const line = await crossClusterLogLine(from, other);
-  process.stdout.write(`\n$ kubectl logs -n ${istioNamespace} ds/ztunnel --context ${from.name}   (from ${demoNamespace}/sleep straight to a pod of ${other.name})\n${line}\n`);
+  process.stdout.write(
+    `\n$ kubectl logs -n ${istioNamespace} ds/ztunnel --context ${from.name}   (from ${demoNamespace}/sleep straight to a pod of ${other.name})\n${line}\n`,
+  );
 }
 
 function printNextSteps(kubeconfig: string): void {
