@@ -57,7 +57,7 @@ async function demo(keep: boolean): Promise<void> {
   const clusters: DemoCluster[] = [];
   const reports = new Map<DemoCluster, readonly Finding[]>();
   let kubeconfig = '';
-  let lab = false;
+  const running = { lab: false };
 
   const phase = (name: string, work: (show: (text: string) => void) => Promise<void>): ListrTask => ({
     title: name,
@@ -76,7 +76,7 @@ async function demo(keep: boolean): Promise<void> {
     [
       phase('Start two clusters on one flat network', async (show) => {
         const started = await labUp({ clusters: 2, diesWithCaller: !keep, progress: show });
-        lab = true;
+        running.lab = true;
         kubeconfig = started.kubeconfig;
         started.contexts.forEach((name, index) => {
           clusters.push({ name, client: KubeClient.fromKubeconfig({ path: kubeconfig, context: name }), version: `v${String(index + 1)}` });
@@ -124,7 +124,7 @@ async function demo(keep: boolean): Promise<void> {
     if (keep) printNextSteps(kubeconfig);
   } finally {
     for (const { client } of clusters) client[Symbol.dispose]();
-    if (lab && !keep) {
+    if (running.lab && !keep) {
       const start = performance.now();
       await labDown();
       phases.push({ name: 'Remove everything', ms: performance.now() - start });

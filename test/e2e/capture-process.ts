@@ -77,7 +77,7 @@ function htons(value: number): number {
 
 function drain(): void {
   for (;;) {
-    const length = Number(recv(fd, frame, frame.length, 0));
+    const length = recv(fd, frame, frame.length, 0);
     if (length <= 0) return;
     segment(frame.subarray(14, length));
   }

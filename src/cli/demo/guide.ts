@@ -51,7 +51,7 @@ export async function waitForCheck({ client, name }: DemoCluster): Promise<reado
   await waitForObjects({ client, type: resources.gateways, what: `${name}: peers to be connected`, timeout: patience }, (gateways) =>
     gateways.some(
       ({ spec, status }) =>
-        spec?.gatewayClassName === 'istio-remote' &&
+        spec.gatewayClassName === 'istio-remote' &&
         status?.conditions?.some(({ type, status: is }) => type === 'gloo.solo.io/PeeringSucceeded' && is === 'True'),
     ),
   );

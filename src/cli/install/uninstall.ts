@@ -1,4 +1,3 @@
-import type { KubeObject } from '../../api/kubernetes.ts';
 import { annotations, gatewayClasses, istioNamespace, labels } from '../../api/names.ts';
 import { resources, type ResourceType } from '../../api/resources.ts';
 import { isNotFound, waitForObjects, type KubeClient } from '../../kube/index.ts';
@@ -58,7 +57,7 @@ async function leaveMesh(client: KubeClient, progress: (step: string) => void, t
 async function deleteGateways(client: KubeClient, className: string, progress: (step: string) => void): Promise<void> {
   const found = await ignoreMissingKind(client.list(resources.gateways));
   for (const { metadata, spec } of found?.items ?? []) {
-    if (spec?.gatewayClassName !== className) continue;
+    if (spec.gatewayClassName !== className) continue;
     progress(`Gateway ${metadata.namespace ?? ''}/${metadata.name}`);
     await client.delete(resources.gateways, metadata, { propagationPolicy: 'Background' });
   }
@@ -71,7 +70,7 @@ async function deleteRootCertificates(client: KubeClient, progress: (step: strin
   for (const { metadata } of items) await client.delete(resources.configMaps, metadata);
 }
 
-async function deleteManaged(client: KubeClient, type: ResourceType<KubeObject>, progress: (step: string) => void): Promise<void> {
+async function deleteManaged(client: KubeClient, type: ResourceType, progress: (step: string) => void): Promise<void> {
   const { items } = await client.list(type, { labelSelector: managedBySelector });
   for (const { metadata } of items) {
     progress(`${type.kind} ${metadata.name}`);

@@ -25,8 +25,8 @@ export async function checkCluster({ client, istioNamespace, peers }: CheckOptio
   const { items: pods } = await client.list(resources.pods);
   const { items: gateways } = await client.list(resources.gateways);
   const inMesh = pods.filter((pod) => pod.metadata.namespace === istioNamespace);
-  const eastWest = gateways.filter((gateway) => gateway.spec?.gatewayClassName === gatewayClasses.eastWest);
-  const remote = gateways.filter((gateway) => gateway.spec?.gatewayClassName === gatewayClasses.remote);
+  const eastWest = gateways.filter((gateway) => gateway.spec.gatewayClassName === gatewayClasses.eastWest);
+  const remote = gateways.filter((gateway) => gateway.spec.gatewayClassName === gatewayClasses.remote);
   const gatewayPods = pods.filter((pod) =>
     eastWest.some(
       ({ metadata }) => metadata.namespace === pod.metadata.namespace && metadata.name === pod.metadata.labels?.[labels.gatewayName],
