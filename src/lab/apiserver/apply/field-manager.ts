@@ -11,7 +11,7 @@ import {
   type ManagerId,
   type Managers,
 } from './managed-fields.ts';
-import { compare, merge, removeItems, toFieldSet, withNamedFields, type StrategyOf } from './typed-value.ts';
+import { compare, type Comparison, merge, removeItems, toFieldSet, withNamedFields, type StrategyOf } from './typed-value.ts';
 
 /** Fields that nobody owns: the server writes them, or they say which object it is. */
 const unowned = FieldSet.of([
@@ -43,11 +43,11 @@ export function recordUpdate(from: AnyObject, next: AnyObject, options: FieldMan
   if (sent.length === 1 && Object.keys(sent[0] ?? {}).length === 0) return withManagers(next, new Map());
   const managers = decodeManagers(sent.length > 0 ? sent : from.metadata.managedFields);
   const key = managerKey(options.id);
-  const comparison = compare(withoutManagedFields(from), withoutManagedFields(next), options.strategyOf);
+  const comparison = changes(from, next, options);
   const written = comparison.modified.union(comparison.added);
 
   const previous = managers.get(key);
-  const taken = strip(written, unowned.union(resetSet(options.resetFields)));
+  const taken = strip(written, unowned);
   const own = (previous?.fields ?? FieldSet.empty).difference(comparison.removed).union(taken);
   const result = new Map(dispossess(managers, key, written, comparison.removed));
   if (own.isEmpty) result.delete(key);
@@ -83,13 +83,24 @@ export function applyConfiguration(
   const merged = merge(before, config, strategyOf) as AnyObject;
   const object = last === undefined || last.fields.isEmpty ? merged : prune(merged, managers, last.fields, strategyOf);
 
-  const comparison = compare(before, object, strategyOf);
+  const comparison = changes(before, object, options);
   const written = comparison.modified.union(comparison.added);
   if (!force) refuseConflicts(managers, key, written);
   const changed = !deepEqual(before, object);
   const result = new Map(dispossess(managers, key, written, comparison.removed));
   result.set(key, { id, fields: stated, time: changed ? options.now : last?.time });
   return { object: withManagers(object, result), changed };
+}
+
+/** What changes from one object to the next, but for what the endpoint puts back anyway. */
+function changes(from: AnyObject, next: AnyObject, { strategyOf, resetFields }: FieldManagerOptions): Comparison {
+  const { added, modified, removed } = compare(withoutManagedFields(from), withoutManagedFields(next), strategyOf);
+  const reset = resetSet(resetFields);
+  return {
+    added: added.recursiveDifference(reset),
+    modified: modified.recursiveDifference(reset),
+    removed: removed.recursiveDifference(reset),
+  };
 }
 
 /** Others lose the fields that one manager wrote, and everybody the fields that are gone. */
@@ -107,7 +118,7 @@ function refuseConflicts(managers: Managers, writer: string, written: FieldSet):
   for (const [key, set] of managers) {
     if (key === writer) continue;
     for (const path of set.fields.intersection(written).paths()) {
-      conflicts.push({ manager: printManager(set, true), path: printPath(path) });
+      conflicts.push({ manager: printManager(set), path: printPath(path) });
     }
   }
   if (conflicts.length === 0) return;

@@ -65,8 +65,8 @@ function order(a: string, b: string): number {
 }
 
 /** As conflict messages name a manager. */
-export function printManager({ id, time }: ManagedSet, withTime: boolean): string {
+export function printManager({ id }: ManagedSet): string {
   const name = `${JSON.stringify(id.manager)}${id.subresource === '' ? '' : ` with subresource ${JSON.stringify(id.subresource)}`}`;
   if (id.operation === 'Apply') return name;
-  return `${name} using ${id.apiVersion}${withTime && time !== undefined ? ` at ${time}` : ''}`;
+  return `${name} using ${id.apiVersion}`;
 }

@@ -47,7 +47,7 @@ export function sendError(response: ServerResponse, error: StatusError): void {
 export function sendDocument({ response, representation, warnings }: Reply, status: number, document: unknown): void {
   if (representation.encoding === 'yaml') {
     response.writeHead(status, { 'content-type': 'application/yaml' });
-    response.end(stringify(document, { sortMapEntries: true, lineWidth: 0 }));
+    response.end(stringify(document, { sortMapEntries: true, lineWidth: 0, indentSeq: false, version: '1.1' }));
     return;
   }
   sendJsonText(response, status, JSON.stringify(document), warnings);

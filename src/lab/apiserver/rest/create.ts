@@ -54,7 +54,9 @@ export function finishCreate(cluster: Cluster, resource: ServedResource, object:
     },
   };
   strategy.prepareForCreate?.(created);
-  const admitted = admit(cluster, { operation: 'create', resource, object: created, old: undefined, options });
+  // A definition may give the status that was just taken away a default.
+  const prepared = resource.crd === undefined ? created : resource.schema.default(created);
+  const admitted = admit(cluster, { operation: 'create', resource, object: prepared, old: undefined, options });
   const errors = resource.schema.validate(admitted);
   if (errors.length > 0) throw invalid(info, object.metadata.name, errors);
   const { namespace = '', name } = admitted.metadata;

@@ -57,7 +57,12 @@ export function remove(cluster: Cluster, { resource, namespace, name, options }:
   const marked: AnyObject = { ...old, metadata };
   if (resource.bucket === 'namespaces.') marked['status'] = { ...asObject(old['status']), phase: 'Terminating' };
 
+  // What nothing holds goes as it is; only a pod shows that it was told to end.
   const gone = isReadyToGo(resource, marked);
+  if (gone && !already && !strategyFor(resource).graceful) {
+    if (options.dryRun) return { object: old, gone };
+    return { object: toServed(resource, cluster.store.remove(resource.bucket, toStored(resource, old)).object), gone };
+  }
   if (options.dryRun) return { object: marked, gone };
   if (gone) return { object: toServed(resource, cluster.store.remove(resource.bucket, toStored(resource, marked)).object), gone };
   if (already && !shorter && finalizers.length === (old.metadata.finalizers ?? []).length) return { object: old, gone: false };

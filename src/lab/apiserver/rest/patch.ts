@@ -146,8 +146,8 @@ function keepKnown(stated: Record<string, unknown>, read: unknown): Record<strin
   const typed = asObject(read);
   const result: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(stated)) {
-    if (!(key in typed)) continue;
-    result[key] = canonical(value, typed[key]);
+    if (key in typed) result[key] = canonical(value, typed[key]);
+    else if (isEmptyValue(value)) result[key] = value;
   }
   return result;
 }
