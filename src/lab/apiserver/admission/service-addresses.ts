@@ -41,6 +41,7 @@ export class ServiceAddresses {
     }
     this.#clusterIp(object, spec, asObject(old?.['spec']));
     if (type === 'NodePort' || type === 'LoadBalancer') this.#nodePorts(object, spec, asObject(old?.['spec']));
+    else if (old !== undefined) withoutNodePorts(spec, asObject(old['spec']));
   }
 
   #clusterIp(object: AnyObject, spec: JsonObject, old: JsonObject): void {
@@ -102,15 +103,46 @@ export class ServiceAddresses {
       if (other.metadata.uid === object.metadata.uid) continue;
       for (const port of asList(asObject(other['spec'])['ports'])) taken.add(asObject(port)['nodePort']);
     }
-    spec['ports'] = asList(spec['ports']).map((item) => {
+    spec['ports'] = asList(spec['ports']).map((item, index) => {
       const port = asObject(item);
       let number = port['nodePort'] ?? 0;
       if (number === 0) number = before.find((b) => b['port'] === port['port'] && b['protocol'] === port['protocol'])?.['nodePort'] ?? 0;
-      while (number === 0 || taken.has(number)) number = nodePorts.first + randomInt(nodePorts.count);
+      else if (taken.has(number)) throw portTaken(object, index, number);
+      if (number === 0) number = freePort(taken);
       taken.add(number);
       return { ...port, nodePort: number };
     });
   }
+}
+
+/** A Service that has no node ports any more gives back what it had. */
+function withoutNodePorts(spec: JsonObject, old: JsonObject): void {
+  if (old['type'] !== 'NodePort' && old['type'] !== 'LoadBalancer') return;
+  for (const field of ['externalTrafficPolicy', 'allocateLoadBalancerNodePorts', 'healthCheckNodePort'])
+    Reflect.deleteProperty(spec, field);
+  spec['ports'] = asList(spec['ports']).map((item) => {
+    const { nodePort: _, ...port } = asObject(item);
+    return port;
+  });
+}
+
+function freePort(taken: ReadonlySet<unknown>): number {
+  const start = randomInt(nodePorts.count);
+  for (let i = 0; i < nodePorts.count; i++) {
+    const port = nodePorts.first + ((start + i) % nodePorts.count);
+    if (!taken.has(port)) return port;
+  }
+  throw internalError('failed to allocate a nodePort: range is full');
+}
+
+function portTaken(object: AnyObject, index: number, port: unknown): Error {
+  return invalid(service, object.metadata.name, [
+    {
+      reason: 'FieldValueInvalid',
+      field: `spec.ports[${String(index)}].nodePort`,
+      message: `Invalid value: ${String(port)}: provided port is already allocated`,
+    },
+  ]);
 }
 
 function toNumber(address: string): number {

@@ -28,8 +28,8 @@ export interface FieldManagerOptions {
   readonly id: ManagerId;
   /** Paths that the endpoint does not let one write (`status` of the object itself, `spec` through its status). */
   readonly resetFields: readonly (readonly string[])[];
-  /** RFC 3339. */
-  readonly now: string;
+  /** RFC 3339; absent where the time of a change is not recorded. */
+  readonly now: string | undefined;
 }
 
 /**

@@ -11,7 +11,7 @@ import { remove, type DeleteOptions } from '../rest/delete.ts';
 import { list } from '../rest/list.ts';
 import { patch, patchType } from '../rest/patch.ts';
 import { strategyFor } from '../rest/strategy.ts';
-import { find, update } from '../rest/update.ts';
+import { findStored, update } from '../rest/update.ts';
 import { invalid, methodNotAllowed } from '../status.ts';
 import { negotiate } from './negotiate.ts';
 import { contentType, decodeBytes, decodePatch, readBytes } from './read-body.ts';
@@ -44,10 +44,8 @@ export async function handleResource(call: ResourceCall): Promise<void> {
   if (!(allowed as readonly string[]).includes(info.verb)) throw methodNotAllowed();
   switch (info.verb) {
     case 'get': {
-      const object = find(cluster, resource, namespace, name ?? '');
-      const stored = cluster.store.get(resource.bucket, object.metadata.namespace ?? '', object.metadata.name);
-      if (stored === undefined || isTrue(reply.query.get('watch'))) return watch(call, reply);
-      sendStored(reply, resource, stored);
+      if (isTrue(reply.query.get('watch'))) watch(call, reply);
+      else sendStored(reply, resource, findStored(cluster, resource, namespace, name ?? ''));
       return;
     }
     case 'list':

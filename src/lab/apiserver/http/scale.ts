@@ -59,24 +59,8 @@ export async function handleScale(call: ResourceCall): Promise<void> {
   }
   const next = clone(old);
   setAt(next, paths.spec, replicas);
-  const owned = withoutTime(own(cluster, { resource, subresource: 'scale', options }, old, next), old);
+  const owned = own(cluster, { resource, subresource: 'scale', options }, old, next);
   sendDocument(reply, 200, toScale(finishUpdate(cluster, { resource, subresource: '', old, next: owned, options }), paths));
-}
-
-/** Kubernetes does not note when a field was scaled; a record that was there keeps its time. */
-function withoutTime(next: AnyObject, old: AnyObject): AnyObject {
-  const managedFields = (next.metadata.managedFields ?? []).map((entry) => {
-    if (entry.subresource !== 'scale') return entry;
-    const { time: _, ...rest } = entry;
-    const before = (old.metadata.managedFields ?? []).find((e) => e.subresource === 'scale' && e.manager === entry.manager);
-    return { ...rest, ...(before?.time !== undefined && { time: before.time }) };
-  });
-  const rank = (entry: { time?: string | undefined; operation?: string | undefined }): string =>
-    `${entry.operation ?? ''} ${entry.time ?? ''}`;
-  return {
-    ...next,
-    metadata: { ...next.metadata, managedFields: managedFields.sort((a, b) => (rank(a) < rank(b) ? -1 : rank(a) > rank(b) ? 1 : 0)) },
-  };
 }
 
 function scalePaths({ crd, info }: ServedResource): ScalePaths {

@@ -3,6 +3,7 @@ import { admit } from '../admission/admit.ts';
 import { recordUpdate, sameButTimes } from '../apply/field-manager.ts';
 import type { ServedResource } from '../registry.ts';
 import { badRequest, conflict, invalid, modified, notFound } from '../status.ts';
+import type { StoredObject } from '../storage/bucket.ts';
 import { timestamp, type Cluster, type WriteOptions } from './cluster.ts';
 import { toServed, toStored } from './convert.ts';
 import { decodeBody, expectedKind } from './decode.ts';
@@ -38,11 +39,16 @@ export function update(cluster: Cluster, request: UpdateRequest): AnyObject {
   return finishUpdate(cluster, { resource, subresource, old, next: own(cluster, request, old, resource.schema.default(decoded)), options });
 }
 
-/** The live object in the served version; throws the API's 404. */
-export function find(cluster: Cluster, resource: ServedResource, namespace: string | undefined, name: string): AnyObject {
+/** The live object as it is stored; throws the API's 404. */
+export function findStored(cluster: Cluster, resource: ServedResource, namespace: string | undefined, name: string): StoredObject {
   const stored = cluster.store.get(resource.bucket, namespace ?? '', name);
   if (stored === undefined) throw notFound(resource.info, name);
-  return toServed(resource, stored.object);
+  return stored;
+}
+
+/** The live object in the served version; throws the API's 404. */
+export function find(cluster: Cluster, resource: ServedResource, namespace: string | undefined, name: string): AnyObject {
+  return toServed(resource, findStored(cluster, resource, namespace, name).object);
 }
 
 /** Records who owns what an update changed. */
@@ -57,7 +63,8 @@ export function own(
     strategyOf: (path) => resource.schema.mergeStrategy(path),
     id: { manager: options.fieldManager, operation: 'Update', subresource, apiVersion: resource.apiVersion },
     resetFields: resetFieldsOf(resource, subresource),
-    now: timestamp(cluster.now()),
+    // Kubernetes does not note when an object was scaled.
+    now: subresource === 'scale' ? undefined : timestamp(cluster.now()),
   });
 }
 

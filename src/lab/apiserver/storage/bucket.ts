@@ -19,17 +19,27 @@ export interface Change {
   readonly previous: StoredObject | undefined;
 }
 
+/** How much of a resource's past is kept; beyond it a watch is told to start anew. */
+export interface HistoryWindow {
+  /** Changes. */
+  readonly count: number;
+  /** Characters of JSON, for resources with large objects. */
+  readonly characters: number;
+}
+
 /** The objects of one resource and their last changes. */
 export class Bucket {
   readonly name: string;
   readonly #objects = new Map<string, StoredObject>();
   readonly #listeners = new Set<() => void>();
-  readonly #window: number;
+  readonly #window: HistoryWindow;
   #changes: Change[] = [];
+  /** Length of the kept changes' JSON. */
+  #kept = 0;
   #floor: number;
   #sorted: readonly StoredObject[] | undefined;
 
-  constructor(options: { name: string; floor: number; window: number }) {
+  constructor(options: { name: string; floor: number; window: HistoryWindow }) {
     this.name = options.name;
     this.#floor = options.floor;
     this.#window = options.window;
@@ -112,16 +122,18 @@ export class Bucket {
   #record(change: Change): void {
     this.#sorted = undefined;
     this.#changes.push(change);
+    this.#kept += change.current.json.length;
     // Cut in halves, so that a change costs the same however long the window is.
-    if (this.#changes.length >= 2 * this.#window) {
-      const dropped = this.#changes.splice(0, this.#changes.length - this.#window);
+    if (this.#changes.length > this.#window.count || this.#kept > this.#window.characters) {
+      const dropped = this.#changes.splice(0, Math.ceil(this.#changes.length / 2));
       this.#floor = dropped.at(-1)?.version ?? this.#floor;
+      for (const { current } of dropped) this.#kept -= current.json.length;
     }
     for (const listener of this.#listeners) listener();
   }
 }
 
-/** Sorts as the API lists: by namespace, then by name. */
+/** Sorts as the API lists: as paths do. */
 export function keyOf(namespace: string, name: string): string {
-  return `${namespace}\u0000${name}`;
+  return `${namespace}/${name}`;
 }

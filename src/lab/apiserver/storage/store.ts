@@ -1,7 +1,8 @@
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 
 import type { AnyObject } from '../../../api/kubernetes.ts';
-import { Bucket, type StoredObject } from './bucket.ts';
+import { Bucket, type HistoryWindow, type StoredObject } from './bucket.ts';
 
 /**
  * Every object of the cluster: in memory for reads, in SQLite so that a killed server comes back with what it had
@@ -16,12 +17,14 @@ export class Store implements Disposable {
   readonly #remove: StatementSync;
   readonly #remember: StatementSync;
   readonly #buckets = new Map<string, Bucket>();
-  readonly #window: number;
+  readonly #window: HistoryWindow;
   #version = 0;
 
-  /** `path`: the database file, or `:memory:`; `window`: how many changes of each resource a watch can go back. */
-  constructor(options: { path: string; window?: number }) {
-    this.#window = options.window ?? 4096;
+  /** `path`: the database file, readable by its owner only, or `:memory:`; `window`: how far each resource's watches can go back. */
+  constructor(options: { path: string; window?: HistoryWindow }) {
+    this.#window = options.window ?? { count: 8192, characters: 8 * 1024 * 1024 };
+    // It holds Secrets. SQLite gives its other files the same mode.
+    if (options.path !== ':memory:') closeSync(openSync(options.path, 'a', 0o600));
     this.#database = new DatabaseSync(options.path);
     this.#database.exec(`
       PRAGMA journal_mode = WAL;

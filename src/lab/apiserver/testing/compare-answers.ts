@@ -14,7 +14,9 @@ export function differences(recorded: RecordedCase, real: RecordedAnswer, ours: 
   const [a, b] = isDiscovery(recorded) ? [servedBoth(real.body, ours.body), ours.body] : [real.body, ours.body];
   return [
     ...(real.status === ours.status ? [] : [`status ${real.status} / ${ours.status}`]),
-    ...(JSON.stringify(real.warnings) === JSON.stringify(ours.warnings) ? [] : [`warnings ${real.warnings.join()} / ${ours.warnings.join()}`]),
+    ...(JSON.stringify(real.warnings) === JSON.stringify(ours.warnings)
+      ? []
+      : [`warnings ${real.warnings.join()} / ${ours.warnings.join()}`]),
     ...diff(normalize(a), normalize(b), ''),
   ];
 }
@@ -26,7 +28,12 @@ function isDiscovery({ method, path }: RecordedCase): boolean {
 /** Discovery lists every kind that a server has; the lab has fewer. What it lists must be as the real one lists it. */
 function servedBoth(real: unknown, ours: unknown): unknown {
   if (!isObject(real) || !isObject(ours)) return real;
-  const keep = (list: unknown, other: unknown, nameOf: (item: JsonObject) => unknown, inside?: (a: JsonObject, b: JsonObject) => JsonObject): unknown => {
+  const keep = (
+    list: unknown,
+    other: unknown,
+    nameOf: (item: JsonObject) => unknown,
+    inside?: (a: JsonObject, b: JsonObject) => JsonObject,
+  ): unknown => {
     if (!Array.isArray(list) || !Array.isArray(other)) return list;
     return list.filter(isObject).flatMap((item) => {
       const match = other.filter(isObject).find((candidate) => nameOf(candidate) === nameOf(item));
@@ -38,14 +45,22 @@ function servedBoth(real: unknown, ours: unknown): unknown {
     a['subresources'] === undefined ? a : { ...a, subresources: keep(a['subresources'], b['subresources'], (sub) => sub['subresource']) };
   const versions = (a: JsonObject, b: JsonObject): JsonObject => ({
     ...a,
-    versions: keep(a['versions'], b['versions'], (version) => version['version'], (x, y) => ({
-      ...x,
-      resources: keep(x['resources'], y['resources'], (resource) => resource['resource'], subresources),
-    })),
+    versions: keep(
+      a['versions'],
+      b['versions'],
+      (version) => version['version'],
+      (x, y) => ({
+        ...x,
+        resources: keep(x['resources'], y['resources'], (resource) => resource['resource'], subresources),
+      }),
+    ),
   });
   if (Array.isArray(real['resources'])) return { ...real, resources: keep(real['resources'], ours['resources'], byName) };
   if (!Array.isArray(real['items'])) return real;
-  return { ...real, items: keep(real['items'], ours['items'], (item) => (isObject(item['metadata']) ? item['metadata']['name'] : undefined), versions) };
+  return {
+    ...real,
+    items: keep(real['items'], ours['items'], (item) => (isObject(item['metadata']) ? item['metadata']['name'] : undefined), versions),
+  };
 }
 
 function normalize(value: unknown): unknown {
@@ -85,7 +100,7 @@ function normalizeText(text: string): string {
 }
 
 function diff(real: unknown, ours: unknown, at: string): string[] {
-  const short = (value: unknown): string => (JSON.stringify(value) as string | undefined ?? 'nothing').slice(0, 160);
+  const short = (value: unknown): string => ((JSON.stringify(value) as string | undefined) ?? 'nothing').slice(0, 160);
   if (isObject(real) && isObject(ours)) {
     return [...new Set([...Object.keys(real), ...Object.keys(ours)])].sort().flatMap((key) => {
       if (!(key in ours)) return [`${at}.${key}: only real: ${short(real[key])}`];

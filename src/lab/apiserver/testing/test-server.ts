@@ -64,7 +64,14 @@ export class TestServer implements AsyncDisposable {
   async call({ method, path: url, headers, body, anonymous = false }: Call): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const agent = anonymous ? this.#agents.anonymous : this.#agents.admin;
-    const request = https.request({ host: '127.0.0.1', port: this.port, method, path: url, agent, headers: { accept: 'application/json', ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }), ...headers } });
+    const request = https.request({
+      host: '127.0.0.1',
+      port: this.port,
+      method,
+      path: url,
+      agent,
+      headers: { accept: 'application/json', ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }), ...headers },
+    });
     request.once('error', reject);
     request.once('response', (response) => {
       const chunks: Buffer[] = [];
@@ -84,7 +91,12 @@ export class TestServer implements AsyncDisposable {
   }
 
   /** Sends and reads JSON; `body` absent sends none. */
-  async json(method: string, url: string, body?: unknown, headers: Readonly<Record<string, string>> = {}): Promise<{ status: number; body: unknown }> {
+  async json(
+    method: string,
+    url: string,
+    body?: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<{ status: number; body: unknown }> {
     const answer = await this.call({
       method,
       path: url,
