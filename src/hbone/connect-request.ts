@@ -32,7 +32,9 @@ export function parseRequest(fields: readonly HeaderField[]): ParsedRequest {
   const method = pseudo.get(':method');
   if (method === undefined) return malformed('no :method');
   if (method !== 'CONNECT') {
-    return pseudo.has(':scheme') && pseudo.get(':path') !== undefined && pseudo.get(':path') !== '' ? { kind: 'other', method } : malformed('no :path or :scheme');
+    return pseudo.has(':scheme') && pseudo.get(':path') !== undefined && pseudo.get(':path') !== ''
+      ? { kind: 'other', method }
+      : malformed('no :path or :scheme');
   }
   if (pseudo.has(':scheme') || pseudo.has(':path')) return malformed('CONNECT with :scheme or :path');
   return { kind: 'connect', authority: pseudo.get(':authority') ?? '', headers };

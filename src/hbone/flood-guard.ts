@@ -27,6 +27,7 @@ export class FloodGuard {
       this.#counts.controlFrames = this.#counts.resets = this.#counts.emptyFrames = this.#counts.refusedStreams = 0;
     }
     this.#counts[kind] += 1;
-    if (this.#counts[kind] > perSecond[kind]) throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, `more than ${perSecond[kind]} ${kind} in a second`);
+    if (this.#counts[kind] > perSecond[kind])
+      throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, `more than ${perSecond[kind]} ${kind} in a second`);
   }
 }

@@ -4,7 +4,17 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 
 import { FrameReader } from './frame-reader.ts';
-import { Flag, frameHeader, FrameType, goAwayFrame, headersFrames, pingFrame, rstStreamFrame, settingsFrame, windowUpdateFrame } from './frames.ts';
+import {
+  Flag,
+  frameHeader,
+  FrameType,
+  goAwayFrame,
+  headersFrames,
+  pingFrame,
+  rstStreamFrame,
+  settingsFrame,
+  windowUpdateFrame,
+} from './frames.ts';
 
 type Seen =
   | { readonly type: number; readonly flags: number; readonly streamId: number; readonly payload: string }
@@ -15,7 +25,9 @@ function read(chunks: readonly Buffer[], maxFrameSize = 1 << 20, maxGathered = 1
   const seen: Seen[] = [];
   const reader = new FrameReader(
     {
-      frame: (type, flags, streamId, payload) => { seen.push({ type, flags, streamId, payload: payload.toString('hex') }); },
+      frame: (type, flags, streamId, payload) => {
+        seen.push({ type, flags, streamId, payload: payload.toString('hex') });
+      },
       data: (streamId, chunk, counted, end) => {
         const last = seen.at(-1);
         if (last !== undefined && 'data' in last && last.streamId === streamId && !last.end) {
@@ -41,22 +53,22 @@ function cut(bytes: Buffer, sizes: readonly number[]): Buffer[] {
 }
 
 const id = fc.integer({ min: 1, max: 0x7fff_ffff });
-const data = fc.record({ streamId: id, content: fc.uint8Array({ maxLength: 400 }), padding: fc.option(fc.nat(255)), end: fc.boolean() }).map(
-  ({ streamId, content, padding, end }) => {
+const data = fc
+  .record({ streamId: id, content: fc.uint8Array({ maxLength: 400 }), padding: fc.option(fc.nat(255)), end: fc.boolean() })
+  .map(({ streamId, content, padding, end }) => {
     const flags = (end ? Flag.END_STREAM : 0) | (padding === null ? 0 : Flag.PADDED);
     const payload = padding === null ? Buffer.from(content) : Buffer.concat([Buffer.of(padding), content, Buffer.alloc(padding)]);
     return Buffer.concat([frameHeader(FrameType.DATA, flags, streamId, payload.length), payload]);
-  },
-);
+  });
 const other = fc.oneof(
   fc.tuple(id, fc.nat(0x7fff_ffff)).map(([streamId, increment]) => windowUpdateFrame(streamId, increment)),
   fc.tuple(id, fc.nat(13)).map(([streamId, code]) => rstStreamFrame(streamId, code)),
   fc.array(fc.tuple(fc.nat(0xffff), fc.nat(0xffff_ffff)), { maxLength: 6 }).map(settingsFrame),
   fc.uint8Array({ minLength: 8, maxLength: 8 }).map((opaque) => pingFrame(opaque, false)),
   fc.string().map((debug) => goAwayFrame(7, 2, debug)),
-  fc.tuple(id, fc.uint8Array({ minLength: 1, maxLength: 300 })).map(([streamId, block]) =>
-    Buffer.concat(headersFrames(streamId, Buffer.from(block), { endStream: false, maxFrameSize: 100 })),
-  ),
+  fc
+    .tuple(id, fc.uint8Array({ minLength: 1, maxLength: 300 }))
+    .map(([streamId, block]) => Buffer.concat(headersFrames(streamId, Buffer.from(block), { endStream: false, maxFrameSize: 100 }))),
   // A type that nobody knows is skipped.
   fc.uint8Array({ maxLength: 100 }).map((payload) => Buffer.concat([frameHeader(0xfa, 0xff, 3, payload.length), payload])),
 );
@@ -64,10 +76,14 @@ const other = fc.oneof(
 describe('FrameReader', () => {
   test('reads the same frames however the bytes are cut', () => {
     fc.assert(
-      fc.property(fc.array(fc.oneof(data, other), { maxLength: 12 }), fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1 }), (frames, sizes) => {
-        const bytes = Buffer.concat(frames);
-        assert.deepEqual(read(cut(bytes, sizes)), read([bytes]));
-      }),
+      fc.property(
+        fc.array(fc.oneof(data, other), { maxLength: 12 }),
+        fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1 }),
+        (frames, sizes) => {
+          const bytes = Buffer.concat(frames);
+          assert.deepEqual(read(cut(bytes, sizes)), read([bytes]));
+        },
+      ),
     );
   });
 
@@ -86,11 +102,16 @@ describe('FrameReader', () => {
 
   const broken: Record<string, { bytes: Buffer; error: RegExp }> = {
     'a frame over the announced size': { bytes: frameHeader(FrameType.DATA, 0, 1, 20_000), error: /FRAME_SIZE_ERROR/ },
-    'padding longer than the frame': { bytes: Buffer.concat([frameHeader(FrameType.DATA, Flag.PADDED, 1, 3), Buffer.of(3, 0, 0)]), error: /PROTOCOL_ERROR/ },
+    'padding longer than the frame': {
+      bytes: Buffer.concat([frameHeader(FrameType.DATA, Flag.PADDED, 1, 3), Buffer.of(3, 0, 0)]),
+      error: /PROTOCOL_ERROR/,
+    },
     'a padded frame of no bytes': { bytes: frameHeader(FrameType.DATA, Flag.PADDED, 1, 0), error: /FRAME_SIZE_ERROR/ },
     'headers that would have to be kept': { bytes: frameHeader(FrameType.HEADERS, 0, 1, 9_000), error: /ENHANCE_YOUR_CALM/ },
   };
   for (const [what, { bytes, error }] of Object.entries(broken)) {
-    test(`refuses ${what}`, () => { assert.throws(() => read([bytes], 16_384, 8_192), error); });
+    test(`refuses ${what}`, () => {
+      assert.throws(() => read([bytes], 16_384, 8_192), error);
+    });
   }
 });

@@ -89,7 +89,11 @@ export function goAwayFrame(lastStreamId: number, errorCode: number, debug = '')
 }
 
 /** HEADERS, followed by CONTINUATION frames when the block is larger than `maxFrameSize`. */
-export function headersFrames(streamId: number, block: Buffer, options: { readonly endStream: boolean; readonly maxFrameSize: number }): Buffer[] {
+export function headersFrames(
+  streamId: number,
+  block: Buffer,
+  options: { readonly endStream: boolean; readonly maxFrameSize: number },
+): Buffer[] {
   const frames: Buffer[] = [];
   let at = 0;
   do {

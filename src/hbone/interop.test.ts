@@ -54,7 +54,7 @@ function pool(options: { credentials?: TlsCredentials; maxStreams?: number; idle
     ...(options.maxStreams === undefined ? {} : { maxStreams: options.maxStreams }),
     ...(options.idleTimeout === undefined ? {} : { idleTimeout: options.idleTimeout }),
   });
-  stops.push(() => made[Symbol.asyncDispose]() as Promise<void>);
+  stops.push(() => made[Symbol.asyncDispose]());
   return made;
 }
 
@@ -63,11 +63,18 @@ function key(port: number, expected = serverIdentity): TunnelKey {
 }
 
 /** Our server, on a real listener. */
-async function hboneServer(onConnect: (request: IncomingConnect) => void, credentials = serverCredentials): Promise<{ port: number; server: HboneServer; refused: Error[] }> {
+async function hboneServer(
+  onConnect: (request: IncomingConnect) => void,
+  credentials = serverCredentials,
+): Promise<{ port: number; server: HboneServer; refused: Error[] }> {
   const refused: Error[] = [];
   const server = new HboneServer({ credentials: () => Promise.resolve(credentials), onConnect, onRefused: (error) => refused.push(error) });
-  const port = await listen(net.createServer({ allowHalfOpen: true }, (socket) => { server.handle(socket); }));
-  stops.push(() => server[Symbol.asyncDispose]() as Promise<void>);
+  const port = await listen(
+    net.createServer({ allowHalfOpen: true }, (socket) => {
+      server.handle(socket);
+    }),
+  );
+  stops.push(() => server[Symbol.asyncDispose]());
   return { port, server, refused };
 }
 
@@ -79,7 +86,9 @@ function echo(request: IncomingConnect): void {
       stream.write(chunk);
       stream.consumed(chunk.length);
     },
-    end: () => { stream.end(); },
+    end: () => {
+      stream.end();
+    },
     room: () => undefined,
     closed: () => undefined,
   });
@@ -98,7 +107,12 @@ async function socketPair(): Promise<[application: Socket, proxied: Socket]> {
 function closed(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     if (socket.closed) resolve();
-    else socket.on('error', () => undefined).once('close', () => { resolve(); });
+    else
+      socket
+        .on('error', () => undefined)
+        .once('close', () => {
+          resolve();
+        });
   });
 }
 
@@ -111,7 +125,10 @@ async function readAll(socket: AsyncIterable<Buffer>): Promise<Buffer> {
 const digest = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 describe('our client and a node:http2 server', () => {
-  function nodeServer(handler: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void, settings: http2.Settings = {}): http2.Http2SecureServer {
+  function nodeServer(
+    handler: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void,
+    settings: http2.Settings = {},
+  ): http2.Http2SecureServer {
     const server = http2.createSecureServer({
       cert: serverCredentials.certificateChain,
       key: serverCredentials.privateKey,
@@ -134,8 +151,14 @@ describe('our client and a node:http2 server', () => {
         void readAll(stream).then((request) => stream.end(`got ${request.toString()}`));
       }),
     );
-    const { stream, headers } = await pool().connect(key(port), '10.0.0.1:80', [['baggage', 'k8s.cluster.name=c1'], ['forwarded', 'for="10.9.9.9:1"']]);
-    assert.deepEqual(headers.find(([name]) => name === 'baggage'), ['baggage', 'k8s.cluster.name=c2']);
+    const { stream, headers } = await pool().connect(key(port), '10.0.0.1:80', [
+      ['baggage', 'k8s.cluster.name=c1'],
+      ['forwarded', 'for="10.9.9.9:1"'],
+    ]);
+    assert.deepEqual(
+      headers.find(([name]) => name === 'baggage'),
+      ['baggage', 'k8s.cluster.name=c2'],
+    );
     const [application, proxied] = await socketPair();
     const relayed = relayTunnel(proxied, stream);
     application.end('hello');
@@ -193,7 +216,11 @@ describe('our client and a node:http2 server', () => {
   });
 
   test('a status other than 200 is an error that tells it', async () => {
-    const port = await listen(nodeServer((stream) => { stream.respond({ ':status': 503 }, { endStream: true }); }));
+    const port = await listen(
+      nodeServer((stream) => {
+        stream.respond({ ':status': 503 }, { endStream: true });
+      }),
+    );
     await assert.rejects(pool().connect(key(port), 'a:1', []), { code: 'HBONE_STATUS', message: 'http status: 503 Service Unavailable' });
   });
 
@@ -243,7 +270,14 @@ describe('our client and a node:http2 server', () => {
     const port = await listen(server);
     const session = once(server, 'session') as Promise<[http2.ServerHttp2Session]>;
     const { stream } = await pool({ idleTimeout: 40 }).connect(key(port), 'a:1', []);
-    stream.use({ data: () => undefined, end: () => { stream.end(); }, room: () => undefined, closed: () => undefined });
+    stream.use({
+      data: () => undefined,
+      end: () => {
+        stream.end();
+      },
+      room: () => undefined,
+      closed: () => undefined,
+    });
     await once((await session)[0], 'close');
   });
 });
@@ -263,7 +297,10 @@ describe('a node:http2 client and our server', () => {
         }),
     });
     session.on('error', () => undefined);
-    stops.push(() => { session.destroy(); return undefined; });
+    stops.push(() => {
+      session.destroy();
+      return undefined;
+    });
     return session;
   }
 
@@ -304,7 +341,9 @@ describe('a node:http2 client and our server', () => {
   });
 
   test('refuses with a status, without breaking the connection', async () => {
-    const { port } = await hboneServer((request) => { request.refuse(401); });
+    const { port } = await hboneServer((request) => {
+      request.refuse(401);
+    });
     const session = nodeClient(port);
     assert.equal(await statusOf(session, { ':method': 'CONNECT', ':authority': '10.0.0.1:80' }), 401);
     assert.equal(await statusOf(session, { ':method': 'GET', ':path': '/', ':scheme': 'https', ':authority': 'a' }), 400);
@@ -314,7 +353,9 @@ describe('a node:http2 client and our server', () => {
 
   test('holds a sender back while nobody takes the data', async () => {
     let opened: ((stream: ReturnType<IncomingConnect['accept']>) => void) | undefined;
-    const accepted = new Promise<ReturnType<IncomingConnect['accept']>>((resolve) => { opened = resolve; });
+    const accepted = new Promise<ReturnType<IncomingConnect['accept']>>((resolve) => {
+      opened = resolve;
+    });
     const { port } = await hboneServer((request) => opened?.(request.accept([])));
     const request = nodeClient(port).request({ ':method': 'CONNECT', ':authority': 'a:1' }, { endStream: false });
     request.on('error', () => undefined);
@@ -323,11 +364,11 @@ describe('a node:http2 client and our server', () => {
     const total = 12 * 1024 * 1024;
     request.end(Buffer.alloc(total));
     let received = 0;
-    const full = Promise.withResolvers<void>();
+    const full = Promise.withResolvers<undefined>();
     stream.use({
       data: (chunk) => {
         received += chunk.length;
-        if (received === 4 * 1024 * 1024) full.resolve();
+        if (received === 4 * 1024 * 1024) full.resolve(undefined);
       },
       end: () => undefined,
       room: () => undefined,
@@ -338,14 +379,16 @@ describe('a node:http2 client and our server', () => {
     await new Promise((resolve) => request.session?.ping(resolve as () => void));
     assert.equal(received, 4 * 1024 * 1024);
     stream.consumed(received);
-    const more = Promise.withResolvers<void>();
+    const more = Promise.withResolvers<undefined>();
     const before = received;
     stream.use({
       data: (chunk) => {
         received += chunk.length;
         stream.consumed(chunk.length);
       },
-      end: () => { more.resolve(); },
+      end: () => {
+        more.resolve(undefined);
+      },
       room: () => undefined,
       closed: () => undefined,
     });
@@ -371,12 +414,21 @@ describe('a node:http2 client and our server', () => {
     const { port, refused } = await hboneServer(echo);
     const session = nodeClient(port, await authority.issue('spiffe://elsewhere/ns/demo/sa/sleep'));
     await once(session, 'close');
-    assert.equal(refused[0]?.message, 'identity verification error: peer did not present the expected trustdomain (cluster.local), got spiffe://elsewhere/ns/demo/sa/sleep');
+    assert.equal(
+      refused[0]?.message,
+      'identity verification error: peer did not present the expected trustdomain (cluster.local), got spiffe://elsewhere/ns/demo/sa/sleep',
+    );
   });
 
   test('a client without a certificate gets nowhere', async () => {
     const { port, refused } = await hboneServer(echo);
-    const socket = tls.connect({ port, host: '127.0.0.1', ca: authority.roots, ALPNProtocols: ['h2'], checkServerIdentity: () => undefined });
+    const socket = tls.connect({
+      port,
+      host: '127.0.0.1',
+      ca: authority.roots,
+      ALPNProtocols: ['h2'],
+      checkServerIdentity: () => undefined,
+    });
     socket.resume();
     await closed(socket);
     assert.equal((refused[0] as { code?: string } | undefined)?.code, 'HBONE_TLS');
@@ -411,7 +463,7 @@ describe('our client and our server', () => {
   });
 
   test('an application that resets ends the tunnel without an error', async () => {
-    const ended = Promise.withResolvers<void>();
+    const ended = Promise.withResolvers<undefined>();
     const { port } = await hboneServer((request) => {
       const stream = request.accept([]);
       stream.use({
@@ -422,7 +474,7 @@ describe('our client and our server', () => {
         end: () => undefined,
         room: () => undefined,
         closed: (error) => {
-          if (error === undefined) ended.resolve();
+          if (error === undefined) ended.resolve(undefined);
           else ended.reject(error);
         },
       });

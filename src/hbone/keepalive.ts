@@ -35,7 +35,9 @@ export class Keepalive {
   }
 
   #wait(): void {
-    this.#timer = setTimeout(() => { this.#ping(this.#timeout); }, this.#interval).unref();
+    this.#timer = setTimeout(() => {
+      this.#ping(this.#timeout);
+    }, this.#interval).unref();
   }
 
   #ping(timeout: number): void {

@@ -20,7 +20,9 @@ export class Outbox {
   constructor(socket: Duplex, onRoom: () => void) {
     this.#socket = socket;
     this.#onRoom = onRoom;
-    socket.on('drain', () => { this.#checkRoom(); });
+    socket.on('drain', () => {
+      this.#checkRoom();
+    });
   }
 
   /** Whether data should wait. */
@@ -43,7 +45,9 @@ export class Outbox {
     if (this.#scheduled) return;
     this.#scheduled = true;
     // After all sockets that are readable now have been read: their data goes along.
-    setImmediate(() => { this.flush(); });
+    setImmediate(() => {
+      this.flush();
+    });
   }
 
   flush(): void {

@@ -20,7 +20,7 @@ export interface RelayOptions {
  * is aborted; the socket is then reset, so that its application does not take a broken transfer for a complete one.
  */
 export function relayTunnel(socket: Socket, stream: TunnelStream, options: RelayOptions = {}): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
   const { onForward, onBackward, signal } = options;
   /** Bytes the socket has not taken yet, and so not given back to the stream's window. */
   let waiting = 0;
@@ -32,7 +32,7 @@ export function relayTunnel(socket: Socket, stream: TunnelStream, options: Relay
     if (settled || !streamOver || !socket.destroyed) return;
     settled = true;
     signal?.removeEventListener('abort', onAbort);
-    if (failure === undefined) resolve();
+    if (failure === undefined) resolve(undefined);
     else reject(failure);
   };
   const onAbort = (): void => {
@@ -43,7 +43,9 @@ export function relayTunnel(socket: Socket, stream: TunnelStream, options: Relay
     onForward?.(chunk.length);
     if (!stream.write(chunk)) socket.pause();
   });
-  socket.on('end', () => { stream.end(); });
+  socket.on('end', () => {
+    stream.end();
+  });
   socket.on('drain', () => {
     const taken = waiting;
     waiting = 0;
@@ -66,8 +68,12 @@ export function relayTunnel(socket: Socket, stream: TunnelStream, options: Relay
       if (socket.write(chunk)) stream.consumed(chunk.length);
       else waiting += chunk.length;
     },
-    end: () => { socket.end(); },
-    room: () => { socket.resume(); },
+    end: () => {
+      socket.end();
+    },
+    room: () => {
+      socket.resume();
+    },
     closed: (error) => {
       streamOver = true;
       failure = error;
@@ -89,7 +95,7 @@ export function relayTunnel(socket: Socket, stream: TunnelStream, options: Relay
  * {@link relayTunnel}. Rejects with what broke a connection, other than a reset.
  */
 export function relaySockets(first: Socket, second: Socket, options: RelayOptions = {}): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
   const { onForward, onBackward, signal } = options;
   let failure: Error | undefined;
   let settled = false;
@@ -98,7 +104,7 @@ export function relaySockets(first: Socket, second: Socket, options: RelayOption
     if (settled || !first.destroyed || !second.destroyed) return;
     settled = true;
     signal?.removeEventListener('abort', onAbort);
-    if (failure === undefined) resolve();
+    if (failure === undefined) resolve(undefined);
     else reject(failure);
   };
   const onAbort = (): void => {
@@ -111,8 +117,12 @@ export function relaySockets(first: Socket, second: Socket, options: RelayOption
       count?.(chunk.length);
       if (!to.write(chunk)) from.pause();
     });
-    to.on('drain', () => { from.resume(); });
-    from.on('end', () => { to.end(); });
+    to.on('drain', () => {
+      from.resume();
+    });
+    from.on('end', () => {
+      to.end();
+    });
     from.on('error', (error: NodeJS.ErrnoException) => {
       if (!endsLikeEof.has(error.code ?? '')) failure ??= error;
     });

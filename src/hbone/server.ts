@@ -45,7 +45,9 @@ export class HboneServer implements AsyncDisposable {
   constructor(options: HboneServerOptions) {
     this.#options = options;
     this.#acceptor = new TlsAcceptor({
-      onConnection: (tls, identity, ends) => { this.#serve(tls, identity, ends); },
+      onConnection: (tls, identity, ends) => {
+        this.#serve(tls, identity, ends);
+      },
       onRefused: options.onRefused,
     });
   }
@@ -89,7 +91,9 @@ export class HboneServer implements AsyncDisposable {
       socket: tls,
       role: 'server',
       settings: serverSettings,
-      onStream: (stream, fields, endStream) => { this.#onStream(stream, fields, endStream, { ...ends, peerIdentity }); },
+      onStream: (stream, fields, endStream) => {
+        this.#onStream(stream, fields, endStream, { ...ends, peerIdentity });
+      },
       onClose: () => {
         keepalive.stop();
         this.#sessions.delete(session);
@@ -116,7 +120,9 @@ export class HboneServer implements AsyncDisposable {
       return;
     }
     const gone = new AbortController();
-    stream.detach(() => { gone.abort(new IsthmusError('HBONE_STREAM_RESET', 'the client gave up before it was answered')); });
+    stream.detach(() => {
+      gone.abort(new IsthmusError('HBONE_STREAM_RESET', 'the client gave up before it was answered'));
+    });
     let answered = false;
     this.#options.onConnect({
       ...connection,

@@ -78,17 +78,27 @@ export class Session {
     this.#options = options;
     const { socket, role, settings } = options;
     this.#socket = socket;
-    this.#outbox = new Outbox(socket, () => { this.#send(); });
+    this.#outbox = new Outbox(socket, () => {
+      this.#send();
+    });
     this.#reader = new FrameReader(this.#sink(), { maxFrameSize: settings.maxFrameSize, maxGathered: settings.maxHeaderListSize * 2 });
     this.#decoder = new HpackDecoder({ maxListSize: settings.maxHeaderListSize });
     this.#receiveWindow = settings.connectionWindowSize;
     this.#prefaceLeft = role === 'server' ? clientPreface.length : 0;
     if (role === 'client') this.#outbox.push(clientPreface);
     this.#outbox.push(settingsFrame(encodeSettings(role, settings)), windowUpdateFrame(0, settings.connectionWindowSize - defaultWindow));
-    socket.on('data', (chunk: Buffer) => { this.#receive(chunk); });
-    socket.on('end', () => { this.#peerEnded(); });
-    socket.on('error', (error) => { this.#close(new IsthmusError('HBONE_CONNECTION_LOST', 'the tunnel broke', { cause: error })); });
-    socket.on('close', () => { this.#peerEnded(); });
+    socket.on('data', (chunk: Buffer) => {
+      this.#receive(chunk);
+    });
+    socket.on('end', () => {
+      this.#peerEnded();
+    });
+    socket.on('error', (error) => {
+      this.#close(new IsthmusError('HBONE_CONNECTION_LOST', 'the tunnel broke', { cause: error }));
+    });
+    socket.on('close', () => {
+      this.#peerEnded();
+    });
   }
 
   get state(): 'open' | 'draining' | 'closed' {
@@ -170,8 +180,12 @@ export class Session {
       this.#ready.add(stream);
       this.#send();
     },
-    sendReset: (stream, code) => { this.#outbox.push(rstStreamFrame(stream.id, code)); },
-    sendWindowUpdate: (streamId, increment) => { this.#outbox.push(windowUpdateFrame(streamId, increment)); },
+    sendReset: (stream, code) => {
+      this.#outbox.push(rstStreamFrame(stream.id, code));
+    },
+    sendWindowUpdate: (streamId, increment) => {
+      this.#outbox.push(windowUpdateFrame(streamId, increment));
+    },
     connectionConsumed: (size) => {
       this.#unacknowledged += size;
       if (this.#unacknowledged < this.#options.settings.connectionWindowSize / 4) return;
@@ -223,16 +237,20 @@ export class Session {
   #readPreface(chunk: Buffer): Buffer {
     const size = Math.min(chunk.length, this.#prefaceLeft);
     const start = clientPreface.length - this.#prefaceLeft;
-    if (clientPreface.compare(chunk, 0, size, start, start + size) !== 0) throw new Http2Error(ErrorCode.PROTOCOL_ERROR, 'not an HTTP/2 client');
+    if (clientPreface.compare(chunk, 0, size, start, start + size) !== 0)
+      throw new Http2Error(ErrorCode.PROTOCOL_ERROR, 'not an HTTP/2 client');
     this.#prefaceLeft -= size;
     return chunk.subarray(size);
   }
 
   #sink(): FrameSink {
     return {
-      data: (streamId, chunk, flowControlled, endStream) => { this.#onData(streamId, chunk, flowControlled, endStream); },
+      data: (streamId, chunk, flowControlled, endStream) => {
+        this.#onData(streamId, chunk, flowControlled, endStream);
+      },
       frame: (type, flags, streamId, payload) => {
-        if (this.#headers !== undefined && type !== FrameType.CONTINUATION) throw protocolError('header block is interrupted by another frame');
+        if (this.#headers !== undefined && type !== FrameType.CONTINUATION)
+          throw protocolError('header block is interrupted by another frame');
         if (!this.peer.received && type !== FrameType.SETTINGS) throw protocolError('the first frame is not SETTINGS');
         this.#onFrame(type, flags, streamId, payload);
       },
@@ -314,7 +332,8 @@ export class Session {
     const headers = this.#headers;
     if (headers?.streamId !== streamId) throw protocolError('CONTINUATION without its HEADERS');
     headers.size += payload.length;
-    if (headers.size > this.#options.settings.maxHeaderListSize) throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, 'header block too large');
+    if (headers.size > this.#options.settings.maxHeaderListSize)
+      throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, 'header block too large');
     if (payload.length === 0) this.#guard.count('emptyFrames');
     headers.parts.push(Buffer.from(payload));
     if ((flags & Flag.END_HEADERS) === 0) return;
@@ -327,7 +346,8 @@ export class Session {
     const fields = this.#decoder.decode(block);
     const stream = this.#streams.get(streamId);
     if (stream !== undefined) {
-      if (stream.remoteEnded) stream.reset(ErrorCode.STREAM_CLOSED, new IsthmusError('HBONE_PROTOCOL', 'headers after the end of the stream'));
+      if (stream.remoteEnded)
+        stream.reset(ErrorCode.STREAM_CLOSED, new IsthmusError('HBONE_PROTOCOL', 'headers after the end of the stream'));
       else stream.receiveHeaders(fields, endStream);
       return;
     }
@@ -432,7 +452,9 @@ export class Session {
 
   /** Whether nobody has opened this stream yet. */
   #isIdle(streamId: number): boolean {
-    return this.#options.role === 'client' ? streamId % 2 === 0 || streamId >= this.#nextStreamId : streamId % 2 === 0 || streamId > this.#lastPeerStream;
+    return this.#options.role === 'client'
+      ? streamId % 2 === 0 || streamId >= this.#nextStreamId
+      : streamId % 2 === 0 || streamId > this.#lastPeerStream;
   }
 
   #goAway(code: ErrorCode, debug = ''): void {
@@ -459,8 +481,12 @@ export class Session {
     this.#outbox.end();
     // What was written still leaves; a peer that does not take it is not waited for.
     const socket = this.#socket;
-    const timer = setTimeout(() => { socket.destroy(); }, closeTimeout).unref();
-    socket.once('close', () => { clearTimeout(timer); });
+    const timer = setTimeout(() => {
+      socket.destroy();
+    }, closeTimeout).unref();
+    socket.once('close', () => {
+      clearTimeout(timer);
+    });
     socket.resume();
     this.#options.onClose?.(error);
   }

@@ -70,11 +70,15 @@ export async function connectTls(options: {
       );
     },
   });
-  const timer = setTimeout(() => { tls.destroy(new Error(`no answer in ${handshakeTimeout} ms`)); }, handshakeTimeout);
+  const timer = setTimeout(() => {
+    tls.destroy(new Error(`no answer in ${handshakeTimeout} ms`));
+  }, handshakeTimeout);
   const onError = (error: Error): void => {
     reject(error instanceof IsthmusError ? error : new IsthmusError('HBONE_TLS', `tls error: ${error.message}`, { cause: error }));
   };
-  const onClose = (): void => { reject(new IsthmusError('HBONE_TLS', 'tls error: connection closed during the handshake')); };
+  const onClose = (): void => {
+    reject(new IsthmusError('HBONE_TLS', 'tls error: connection closed during the handshake'));
+  };
   tls.on('error', onError).once('close', onClose);
   tls.once('secureConnect', () => {
     if (tls.alpnProtocol === 'h2') resolve(tls);
@@ -158,7 +162,14 @@ export class TlsAcceptor {
     // Node has no public way from a server's TLS socket to the socket below.
     const below = (tls as unknown as { _parent?: Socket })._parent;
     const known = below === undefined ? undefined : this.#ends.get(below);
-    return known ?? { remoteAddress: tls.remoteAddress ?? '', remotePort: tls.remotePort ?? 0, localAddress: tls.localAddress ?? '', localPort: tls.localPort ?? 0 };
+    return (
+      known ?? {
+        remoteAddress: tls.remoteAddress ?? '',
+        remotePort: tls.remotePort ?? 0,
+        localAddress: tls.localAddress ?? '',
+        localPort: tls.localPort ?? 0,
+      }
+    );
   }
 }
 

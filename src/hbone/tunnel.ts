@@ -76,7 +76,9 @@ export class Tunnel {
     if (Date.now() - this.#session.lastReceived > probeAfterSilence) this.#keepalive.probe(this.#probeTimeout);
     const stream = this.#session.open([[':method', 'CONNECT'], [':authority', authority], ...headers]);
     const { promise, resolve, reject } = Promise.withResolvers<Connected>();
-    const onAbort = (): void => { stream.reset(ErrorCode.CANCEL, signal?.reason instanceof Error ? signal.reason : new Error('aborted')); };
+    const onAbort = (): void => {
+      stream.reset(ErrorCode.CANCEL, signal?.reason instanceof Error ? signal.reason : new Error('aborted'));
+    };
     signal?.addEventListener('abort', onAbort, { once: true });
     stream.use({
       headers: (fields) => {
@@ -92,10 +94,14 @@ export class Tunnel {
         stream.detach();
         resolve({ stream, headers: fields });
       },
-      data: (chunk) => { stream.consumed(chunk.length); },
+      data: (chunk) => {
+        stream.consumed(chunk.length);
+      },
       end: () => undefined,
       room: () => undefined,
-      closed: (error) => { reject(error ?? new IsthmusError('HBONE_STREAM_RESET', 'stream closed without an answer')); },
+      closed: (error) => {
+        reject(error ?? new IsthmusError('HBONE_STREAM_RESET', 'stream closed without an answer'));
+      },
     });
     try {
       return await promise;

@@ -87,7 +87,10 @@ export class AccessLog {
 
   #line(level: AccessLogLevel, message: string, fields: AccessLogFields): void {
     const time = timestamp(this.#now());
-    if (this.#pending === '') setImmediate(() => { this.flush(); });
+    if (this.#pending === '')
+      setImmediate(() => {
+        this.flush();
+      });
     this.#pending += this.#format === 'json' ? jsonLine(time, level, message, fields) : textLine(time, level, message, fields);
   }
 }

@@ -48,7 +48,9 @@ export function endpointPort({ endpoint, workload }: Candidate, service: Service
  */
 export function selectAddress(workload: Workload, called: string, families: Service['ipFamilies']): string | undefined {
   if (workload.addresses.includes(called)) return called;
-  const allowed = workload.addresses.filter((address) => families === undefined || families === 'Dual' || isIPv4(address) === (families === 'IPv4'));
+  const allowed = workload.addresses.filter(
+    (address) => families === undefined || families === 'Dual' || isIPv4(address) === (families === 'IPv4'),
+  );
   return allowed.find((address) => isIPv4(address) === isIPv4(called)) ?? allowed[0];
 }
 
@@ -86,7 +88,11 @@ function preferredCandidates(candidates: readonly Candidate[], balancer: LoadBal
  * How many scopes match from the front, up to the first that does not. A leading NETWORK is special: a match counts so
  * much that the own network always wins, a mismatch leaves the other scopes to decide.
  */
-function rankOf(workload: Workload, scopes: readonly LoadBalancingScope[], source: Workload): { readonly matched: number; readonly rank: number } {
+function rankOf(
+  workload: Workload,
+  scopes: readonly LoadBalancingScope[],
+  source: Workload,
+): { readonly matched: number; readonly rank: number } {
   const networkFirst = scopes[0] === 'Network';
   let matched = 0;
   let bonus = 0;

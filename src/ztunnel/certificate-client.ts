@@ -26,7 +26,11 @@ const requestTimeout = 10_000;
  * Asks istiod's certificate service for a certificate with a new key. Rejects with ZTUNNEL_CERTIFICATE for a chain that
  * cannot be right, and with what the service answered otherwise.
  */
-export async function requestCertificate(identity: string, options: CertificateClientOptions, signal: AbortSignal): Promise<SignedCertificate> {
+export async function requestCertificate(
+  identity: string,
+  options: CertificateClientOptions,
+  signal: AbortSignal,
+): Promise<SignedCertificate> {
   const { csr, key } = await createCsr({ uri: identity });
   const bounded = AbortSignal.any([signal, AbortSignal.timeout(requestTimeout)]);
   using connection = await connectGrpc({ url: options.address, tls: await options.tls(), signal: bounded });
@@ -49,7 +53,8 @@ export async function requestCertificate(identity: string, options: CertificateC
 function splitChain(identity: string, chain: readonly string[], privateKey: string): SignedCertificate {
   if (chain.length === 0) throw new IsthmusError('ZTUNNEL_CERTIFICATE', `chain returned from CA is empty for: ${identity}`);
   const roots = chain.at(-1);
-  if (chain.length < 2 || roots === undefined) throw new IsthmusError('ZTUNNEL_CERTIFICATE', `chain returned from CA has no root for: ${identity}`);
+  if (chain.length < 2 || roots === undefined)
+    throw new IsthmusError('ZTUNNEL_CERTIFICATE', `chain returned from CA has no root for: ${identity}`);
   const certificateChain = chain.slice(0, -1).flatMap(splitPem).join('');
   return { certificateChain, privateKey, roots: splitPem(roots).join('') };
 }

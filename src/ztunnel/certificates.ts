@@ -59,8 +59,12 @@ export class Certificates implements CertificateSource, Disposable {
     // authority that is down.
     if (entry.failure !== undefined) throw unavailable(identity, entry.failure);
     await entry.first.promise;
-    if (entry.credentials === undefined) throw unavailable(identity, entry.failure ?? 'the identity is no longer needed');
-    return entry.credentials;
+    return this.#present(entry);
+  }
+
+  #present({ identity, credentials, notAfter, failure }: Entry): TlsCredentials {
+    if (credentials !== undefined && notAfter > Date.now()) return credentials;
+    throw unavailable(identity, failure ?? (credentials === undefined ? 'the identity is no longer needed' : 'it has expired'));
   }
 
   /** Fetches a certificate in the background if there is none. */
@@ -86,7 +90,12 @@ export class Certificates implements CertificateSource, Disposable {
       .map(({ identity, credentials, failure }) => ({
         identity,
         credentials,
-        state: credentials !== undefined ? ('Available' as const) : failure === undefined ? ('Initializing' as const) : (`Unavailable: ${failure}` as const),
+        state:
+          credentials !== undefined
+            ? ('Available' as const)
+            : failure === undefined
+              ? ('Initializing' as const)
+              : (`Unavailable: ${failure}` as const),
       }))
       .sort((a, b) => a.identity.localeCompare(b.identity));
   }
@@ -99,7 +108,15 @@ export class Certificates implements CertificateSource, Disposable {
   #ensure(identity: string, urgent: boolean): Entry {
     let entry = this.#entries.get(identity);
     if (entry === undefined) {
-      entry = { identity, first: Promise.withResolvers(), backoff: new Backoff(failureBackoff), credentials: undefined, notAfter: 0, failure: undefined, timer: undefined };
+      entry = {
+        identity,
+        first: Promise.withResolvers(),
+        backoff: new Backoff(failureBackoff),
+        credentials: undefined,
+        notAfter: 0,
+        failure: undefined,
+        timer: undefined,
+      };
       this.#entries.set(identity, entry);
       this.#enqueue(entry, urgent);
     } else if (urgent) this.#promote(entry);
@@ -152,11 +169,19 @@ export class Certificates implements CertificateSource, Disposable {
         entry.credentials = undefined;
         entry.failure = failure;
       }
-      this.#options.log.warn({ identity, error: failure, retryMs: wait, validUntil: entry.credentials === undefined ? undefined : entry.notAfter }, 'no certificate');
+      this.#options.log.warn(
+        { identity, error: failure, retryMs: wait, validUntil: entry.credentials === undefined ? undefined : entry.notAfter },
+        'no certificate',
+      );
     }
     entry.first.resolve();
     if (this.#entries.get(identity) !== entry) return;
-    entry.timer = setTimeout(() => { this.#enqueue(entry, false); }, Math.min(wait, maxTimer)).unref();
+    entry.timer = setTimeout(
+      () => {
+        this.#enqueue(entry, false);
+      },
+      Math.min(wait, maxTimer),
+    ).unref();
   }
 }
 

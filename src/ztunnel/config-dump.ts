@@ -74,7 +74,9 @@ function serviceDump(service: Service, state: MeshState): object {
 }
 
 function endpointsDump(endpoints: Iterable<Endpoint>): object {
-  return Object.fromEntries([...endpoints].map(({ workloadUid, ports, status }) => [workloadUid, { port: Object.fromEntries(ports), status, workloadUid }]));
+  return Object.fromEntries(
+    [...endpoints].map(({ workloadUid, ports, status }) => [workloadUid, { port: Object.fromEntries(ports), status, workloadUid }]),
+  );
 }
 
 function gatewayDump(gateway: GatewayAddress): object {
@@ -87,7 +89,8 @@ function policyDump({ rules, ...rest }: Policy): object {
 }
 
 function matchDump(match: Match): object {
-  const strings = (list: readonly StringMatch[]): object[] => list.map((entry) => (entry.kind === 'Presence' ? { Presence: [] } : { [entry.kind]: entry.value }));
+  const strings = (list: readonly StringMatch[]): object[] =>
+    list.map((entry) => (entry.kind === 'Presence' ? { Presence: [] } : { [entry.kind]: entry.value }));
   return withoutEmpty({
     ...match,
     namespaces: strings(match.namespaces),
@@ -128,7 +131,10 @@ function seconds(date: Date): string {
   return `${date.toISOString().slice(0, 19)}Z`;
 }
 
-function podDump({ uid, workloadInfo }: { readonly uid: string; readonly workloadInfo: WorkloadInfo }, connections: readonly ConnectionDump[]): object {
+function podDump(
+  { uid, workloadInfo }: { readonly uid: string; readonly workloadInfo: WorkloadInfo },
+  connections: readonly ConnectionDump[],
+): object {
   const of = (direction: ConnectionDump['direction']): object[] =>
     connections
       .filter((connection) => connection.pod === uid && connection.direction === direction)
@@ -136,14 +142,23 @@ function podDump({ uid, workloadInfo }: { readonly uid: string; readonly workloa
   return { state: 'Up', info: workloadInfo, connections: { inbound: of('inbound'), outbound: of('outbound') } };
 }
 
+/** Members of the configuration that may hold a secret. */
+const secret: ReadonlySet<string> = new Set(['authToken', 'xdsHeaders', 'caHeaders', 'xdsRoot', 'caRoot', 'localXds']);
+
 /** What the process was told, without what might be a secret. */
-function settings({ authToken: _token, xdsHeaders: _xds, caHeaders: _ca, xdsRoot: _xdsRoot, caRoot: _caRoot, localXds: _local, ...rest }: ZtunnelConfig): object {
-  return { ...rest, localNode: rest.nodeName, ztunnelIdentity: workloadIdentity({ trustDomain: 'cluster.local', ...rest.pod }) };
+function settings(config: ZtunnelConfig): object {
+  return {
+    ...Object.fromEntries(Object.entries(config).filter(([name]) => !secret.has(name))),
+    localNode: config.nodeName,
+    ztunnelIdentity: workloadIdentity({ trustDomain: 'cluster.local', ...config.pod }),
+  };
 }
 
 /** Leaves out what is not set: undefined, '', false and empty lists. */
 function withoutEmpty(value: object): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(value).filter(([, member]) => member !== undefined && member !== '' && member !== false && !(Array.isArray(member) && member.length === 0)),
+    Object.entries(value).filter(
+      ([, member]) => member !== undefined && member !== '' && member !== false && !(Array.isArray(member) && member.length === 0),
+    ),
   );
 }

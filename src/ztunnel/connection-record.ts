@@ -74,8 +74,17 @@ export class ConnectionRecord {
     this.#over = true;
     const flag = error === undefined ? '-' : responseFlag(error);
     this.#series.closed.set(flag, (this.#series.closed.get(flag) ?? 0) + 1);
-    const { direction, source, destination, hboneAddress, mutualTls, sourceWorkload, derivedSource, destinationWorkload, destinationService } =
-      this.#description;
+    const {
+      direction,
+      source,
+      destination,
+      hboneAddress,
+      mutualTls,
+      sourceWorkload,
+      derivedSource,
+      destinationWorkload,
+      destinationService,
+    } = this.#description;
     const labels = this.#labels;
     const outbound = direction === 'outbound';
     this.#accessLog.complete({

@@ -38,7 +38,9 @@ export class ConnectionTracker implements Disposable {
   constructor(options: { readonly state: MeshState; readonly log: Logger }) {
     this.#state = options.state;
     this.#log = options.log;
-    this.#stopListening = this.#state.onPolicyChange(() => { this.#reevaluate(); });
+    this.#stopListening = this.#state.onPolicyChange(() => {
+      this.#reevaluate();
+    });
   }
 
   /** Throws ZTUNNEL_POLICY_DENIED. No policy can change between the decision and the admission: both are one step. */

@@ -4,21 +4,15 @@ import { IsthmusError } from '../core/index.ts';
 import { SyscallError } from '../linux/index.ts';
 
 /** How a failed connection counts in the metrics; upstream's response_flags. */
-export type ResponseFlag =
-  | '-'
-  | 'DENY'
-  | 'CONNECT'
-  | 'TLS_FAILURE'
-  | 'H2_HANDSHAKE_FAILURE'
-  | 'NETWORK_POLICY'
-  | 'IDENTITY_ERROR';
+export type ResponseFlag = '-' | 'DENY' | 'CONNECT' | 'TLS_FAILURE' | 'H2_HANDSHAKE_FAILURE' | 'NETWORK_POLICY' | 'IDENTITY_ERROR';
 
 /**
  * The text of a failure as the access log shows it: upstream's words where upstream has some, so that existing searches
  * find ours as well.
  */
 export function failureText(error: unknown, context: 'outbound' | 'inbound'): string {
-  if (error instanceof SyscallError) return `${context === 'inbound' ? 'connection failed' : 'io error'}: ${systemText(error.errno, error.errnoNumber)}`;
+  if (error instanceof SyscallError)
+    return `${context === 'inbound' ? 'connection failed' : 'io error'}: ${systemText(error.errno, error.errnoNumber)}`;
   if (error instanceof IsthmusError) {
     if (error.code === 'HBONE_CONNECTION_LOST') return `h2 failed: ${error.message}`;
     if (error.code === 'ISTHMUS_TIMEOUT') {

@@ -65,7 +65,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       onConnection: (socket) => void passOn(socket, options, counters.control, stop.signal),
     }),
   );
-  const hbone = opened.use(await Listener.open({ ...shared, port: ports.hbone, onConnection: (socket) => { refuse(socket, counters.hbone, log); } }));
+  const hbone = opened.use(
+    await Listener.open({
+      ...shared,
+      port: ports.hbone,
+      onConnection: (socket) => {
+        refuse(socket, counters.hbone, log);
+      },
+    }),
+  );
   const readiness = new Readiness([]);
   const probe = opened.use(await readiness.listen({ host, port: ports.readiness }));
   const stats = opened.use(
@@ -106,15 +114,22 @@ async function passOn(socket: Socket, { peeringAddress, log }: GatewayOptions, c
   try {
     const upstream = await connect({ ...peeringAddress, signal });
     await relaySockets(socket, upstream, {
-      onForward: (size) => { counters.received += size; },
-      onBackward: (size) => { counters.sent += size; },
+      onForward: (size) => {
+        counters.received += size;
+      },
+      onBackward: (size) => {
+        counters.sent += size;
+      },
       signal,
     });
   } catch (error) {
     socket.resetAndDestroy();
     if (signal.aborted) return;
     counters.failed += 1;
-    log.warn({ client, peering: formatHostPort(peeringAddress.host, peeringAddress.port), error: describeError(error) }, 'control connection failed');
+    log.warn(
+      { client, peering: formatHostPort(peeringAddress.host, peeringAddress.port), error: describeError(error) },
+      'control connection failed',
+    );
   } finally {
     counters.open -= 1;
   }

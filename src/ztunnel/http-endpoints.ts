@@ -4,7 +4,11 @@ import http, { type IncomingMessage, type Server, type ServerResponse } from 'no
 /** What one path answers; `method` other than the given ones gets 405. */
 export interface Endpoint {
   readonly method: 'GET' | 'POST';
-  readonly handle: (request: { readonly query: URLSearchParams }) => { readonly status?: number; readonly type?: string; readonly body: string };
+  readonly handle: (request: { readonly query: URLSearchParams }) => {
+    readonly status?: number;
+    readonly type?: string;
+    readonly body: string;
+  };
 }
 
 /**
@@ -18,7 +22,11 @@ export class HttpEndpoints implements AsyncDisposable {
     this.#server = server;
   }
 
-  static async listen(options: { readonly host: string; readonly port: number; readonly paths: Readonly<Record<string, Endpoint>> }): Promise<HttpEndpoints> {
+  static async listen(options: {
+    readonly host: string;
+    readonly port: number;
+    readonly paths: Readonly<Record<string, Endpoint>>;
+  }): Promise<HttpEndpoints> {
     const server = http.createServer({ headersTimeout: 2_000, requestTimeout: 5_000, maxHeaderSize: 8_192 }, (request, response) => {
       answer(options.paths, request, response);
     });

@@ -85,7 +85,8 @@ function mayAskFor(address: string, { state, podAddress, workload, network }: In
 function resolvePort(service: Service, workload: Workload, servicePort: number): number {
   const own = workload.services.get(serviceKey(service.namespace, service.hostname))?.get(servicePort);
   const port = own ?? service.ports.get(servicePort) ?? 0;
-  if (port === 0) throw unknownDestination(`requested service ${formatHostPort(service.hostname, servicePort)} found, but cannot resolve port`);
+  if (port === 0)
+    throw unknownDestination(`requested service ${formatHostPort(service.hostname, servicePort)} found, but cannot resolve port`);
   return port;
 }
 

@@ -27,7 +27,9 @@ export class Inbound implements AsyncDisposable {
     this.#server = new HboneServer({
       credentials: async () => context.certificates.get(workloadIdentity(await context.workload())),
       onConnect: (request) => void this.#serve(request),
-      onRefused: (error, ends) => { this.#logFailed(clientOf(ends), { host: socketAddress(ends.localAddress), port: ends.localPort }, error); },
+      onRefused: (error, ends) => {
+        this.#logFailed(clientOf(ends), { host: socketAddress(ends.localAddress), port: ends.localPort }, error);
+      },
     });
   }
 
@@ -58,8 +60,9 @@ export class Inbound implements AsyncDisposable {
     }
     const record = this.#plaintextRecord(client, destination, workload, start);
     try {
-      using admission = this.#admit(workload, undefined, client, destination);
-      using _listed = this.#list(client, destination, destination, 'TCP');
+      using held = new DisposableStack();
+      const admission = held.use(this.#admit(workload, undefined, client, destination));
+      held.use(this.#list(client, destination, destination, 'TCP'));
       const upstream = await this.#connectApplication(client, destination, admission.signal);
       const signal = AbortSignal.any([admission.signal, this.#context.stopped]);
       await relaySockets(socket, upstream, { onForward: record.forwarded, onBackward: record.returned, signal });
@@ -82,7 +85,9 @@ export class Inbound implements AsyncDisposable {
   #count(socket: Socket): void {
     const { metrics } = this.#context;
     metrics.socketOpened('destination');
-    socket.once('close', () => { metrics.socketClosed('destination'); });
+    socket.once('close', () => {
+      metrics.socketClosed('destination');
+    });
   }
 
   async #serve(request: IncomingConnect): Promise<void> {
@@ -108,12 +113,19 @@ export class Inbound implements AsyncDisposable {
     }
     const record = this.#hboneRecord(request, inbound, workload, { client, local, start });
     try {
-      using admission = this.#admit(workload, request.peerIdentity, client, inbound.destination);
-      using _listed = this.#list(client, local, inbound.destination, 'HBONE');
+      using held = new DisposableStack();
+      const admission = held.use(this.#admit(workload, request.peerIdentity, client, inbound.destination));
+      held.use(this.#list(client, local, inbound.destination, 'HBONE'));
       const signal = AbortSignal.any([admission.signal, this.#context.stopped]);
-      const application = await this.#connectApplication(client, inbound.destination, AbortSignal.any([signal, request.gone]), inbound.loopback);
+      const application = await this.#connectApplication(
+        client,
+        inbound.destination,
+        AbortSignal.any([signal, request.gone]),
+        inbound.loopback,
+      );
       const stream = request.accept(this.#context.config.baggage ? [['baggage', baggageOf(workload)]] : []);
-      if (inbound.proxyProtocol) application.write(proxyProtocolHeader({ client, target: inbound.tunnelTarget, identity: request.peerIdentity }));
+      if (inbound.proxyProtocol)
+        application.write(proxyProtocolHeader({ client, target: inbound.tunnelTarget, identity: request.peerIdentity }));
       await relayTunnel(application, stream, { onForward: record.returned, onBackward: record.forwarded, signal });
       record.finish();
     } catch (error) {
@@ -154,7 +166,8 @@ export class Inbound implements AsyncDisposable {
       signal,
       ...(config.packetMark === undefined ? {} : { mark: config.packetMark }),
     };
-    const keepsAddress = config.originalSource !== 'never' && !loopback && client.host !== target.host && sameFamily(client.host, target.host);
+    const keepsAddress =
+      config.originalSource !== 'never' && !loopback && client.host !== target.host && sameFamily(client.host, target.host);
     if (!keepsAddress) return connectTcp(options);
     try {
       return await connectTcp({ ...options, sourceAddress: client.host });
@@ -186,7 +199,12 @@ export class Inbound implements AsyncDisposable {
         sourceWorkload: fromGateway ? undefined : state.workloads.byAddress(config.network, ends.client.host),
         derivedSource: { ...baggage, identity: request.peerIdentity },
         destinationWorkload: workload,
-        destinationService: guessService(state, workload, inbound.destination.port, parseForwardedHost(request.headers.get('forwarded')?.[0])),
+        destinationService: guessService(
+          state,
+          workload,
+          inbound.destination.port,
+          parseForwardedHost(request.headers.get('forwarded')?.[0]),
+        ),
       },
       this.#context,
       ends.start,

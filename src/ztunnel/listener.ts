@@ -71,11 +71,11 @@ export class Listener implements AsyncDisposable {
   /** Resolves when no connection is left, or after `deadlineMs`. */
   async drained(deadlineMs: number): Promise<void> {
     if (this.#sockets.size === 0) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, deadlineMs);
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    const timer = setTimeout(resolve, deadlineMs, undefined);
     for (const socket of this.#sockets) {
       socket.once('close', () => {
-        if (this.#sockets.size === 0) resolve();
+        if (this.#sockets.size === 0) resolve(undefined);
       });
     }
     await promise;

@@ -51,12 +51,18 @@ function workload(reader: Reader): Workload {
     workloadName: reader.text('workloadName', ''),
     nativeTunnel: reader.flag('nativeTunnel'),
     applicationTunnel:
-      tunnel === undefined ? undefined : { protocol: tunnel.choice('protocol', ['NONE', 'PROXY'] as const, 'NONE'), port: tunnel.optionalPort('port') },
+      tunnel === undefined
+        ? undefined
+        : { protocol: tunnel.choice('protocol', ['NONE', 'PROXY'] as const, 'NONE'), port: tunnel.optionalPort('port') },
     services: new Map(reader.entries('services').map(([key, ports]) => [key, ports.ports()])),
     authorizationPolicies: reader.texts('authorizationPolicies'),
     status: reader.choice('status', ['Healthy', 'Unhealthy'] as const, 'Healthy'),
     clusterId: reader.text('clusterId', 'Kubernetes'),
-    locality: { region: locality?.text('region', '') ?? '', zone: locality?.text('zone', '') ?? '', subzone: locality?.text('subzone', '') ?? '' },
+    locality: {
+      region: locality?.text('region', '') ?? '',
+      zone: locality?.text('zone', '') ?? '',
+      subzone: locality?.text('subzone', '') ?? '',
+    },
     capacity: reader.number('capacity', 1),
   };
   locality?.done();
@@ -257,7 +263,9 @@ class Reader {
 
   entries(key: string): [string, Reader][] {
     const child = this.child(key);
-    return child === undefined ? [] : Object.entries(child.#object()).map(([name, value]) => [name, new Reader(value, `${child.#path}.${name}`)]);
+    return child === undefined
+      ? []
+      : Object.entries(child.#object()).map(([name, value]) => [name, new Reader(value, `${child.#path}.${name}`)]);
   }
 
   /** A map from service port to target port. */

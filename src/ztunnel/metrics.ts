@@ -95,18 +95,41 @@ export class ZtunnelMetrics {
 
   /** All metrics as OpenMetrics text. */
   render(): string {
-    return renderFamilies([...this.#processFamilies(), ...this.#xdsFamilies(), ...this.#trafficFamilies(), ...this.#extra.flatMap((collect) => collect())]);
+    return renderFamilies([
+      ...this.#processFamilies(),
+      ...this.#xdsFamilies(),
+      ...this.#trafficFamilies(),
+      ...this.#extra.flatMap((collect) => collect()),
+    ]);
   }
 
   #processFamilies(): MetricFamily[] {
-    const gauge = (name: string, help: string, value: number, labels = {}): MetricFamily => ({ name, help, type: 'gauge', samples: [{ labels, value }] });
-    const counter = (name: string, help: string, value: number): MetricFamily => ({ name, help, type: 'counter', samples: [{ labels: {}, value }] });
+    const gauge = (name: string, help: string, value: number, labels = {}): MetricFamily => ({
+      name,
+      help,
+      type: 'gauge',
+      samples: [{ labels, value }],
+    });
+    const counter = (name: string, help: string, value: number): MetricFamily => ({
+      name,
+      help,
+      type: 'counter',
+      samples: [{ labels: {}, value }],
+    });
     return [
       gauge('process_open_fds', 'Number of open file descriptors', readdirSync('/proc/self/fd').length),
       gauge('process_max_fds', 'Maximum number of file descriptors', maxOpenFiles()),
       gauge('istio_build', 'Istio component build info.', 1, { component: 'ztunnel', tag: version }),
-      gauge('workload_manager_active_proxy_count', 'The total number current workloads with active proxies (unstable).', this.proxies.active),
-      gauge('workload_manager_pending_proxy_count', 'The total number current workloads with pending proxies (unstable).', this.proxies.pending),
+      gauge(
+        'workload_manager_active_proxy_count',
+        'The total number current workloads with active proxies (unstable).',
+        this.proxies.active,
+      ),
+      gauge(
+        'workload_manager_pending_proxy_count',
+        'The total number current workloads with pending proxies (unstable).',
+        this.proxies.pending,
+      ),
       counter('workload_manager_proxies_started', 'The total number of proxies that were started (unstable).', this.proxies.started),
       counter('workload_manager_proxies_stopped', 'The total number of proxies that were stopped (unstable).', this.proxies.stopped),
       {
@@ -163,16 +186,25 @@ export class ZtunnelMetrics {
     return [
       live('istio_tcp_connections_opened', 'The total number of TCP connections opened.', ({ opened }) => opened),
       closed('istio_tcp_connections_closed', 'The total number of TCP connections closed.', () => true),
-      live('istio_tcp_received_bytes', 'The size of total bytes received during request in case of a TCP connection.', ({ received }) => received),
+      live(
+        'istio_tcp_received_bytes',
+        'The size of total bytes received during request in case of a TCP connection.',
+        ({ received }) => received,
+      ),
       live('istio_tcp_sent_bytes', 'The size of total bytes sent during response in case of a TCP connection.', ({ sent }) => sent),
-      closed('istio_tcp_connections_failed', 'The total number of TCP connections that failed to establish (unstable).', (flag) => flag !== '-'),
+      closed(
+        'istio_tcp_connections_failed',
+        'The total number of TCP connections that failed to establish (unstable).',
+        (flag) => flag !== '-',
+      ),
     ];
   }
 }
 
 function traffic(labels: TrafficLabels, flag: ResponseFlag): Record<string, string> {
   const full: Record<string, string> = {};
-  for (const name of trafficLabels) full[name] = name === 'response_flags' ? flag : (labels[name] ?? '') === '' ? 'unknown' : (labels[name] ?? '');
+  for (const name of trafficLabels)
+    full[name] = name === 'response_flags' ? flag : (labels[name] ?? '') === '' ? 'unknown' : (labels[name] ?? '');
   return full;
 }
 

@@ -72,7 +72,8 @@ export async function decideOutbound(options: OutboundOptions): Promise<Outbound
   const upstream = findUpstream(options);
   if (upstream === undefined) return { protocol: 'TCP', destination: target, workload: undefined, service: undefined };
   const { workload } = upstream;
-  if (workload.network !== source.network) throw noRoute(workload, `it is on network "${workload.network}", which only a gateway could reach`);
+  if (workload.network !== source.network)
+    throw noRoute(workload, `it is on network "${workload.network}", which only a gateway could reach`);
   if (service === undefined && workload.waypoint !== undefined && !isWaypointOf(options, workload)) {
     return viaWaypoint(workload.waypoint, upstream.service, options);
   }

@@ -38,7 +38,9 @@ export class Outbound implements AsyncDisposable {
     const { metrics } = this.#context;
     socket.on('error', () => undefined);
     metrics.socketOpened('source');
-    socket.once('close', () => { metrics.socketClosed('source'); });
+    socket.once('close', () => {
+      metrics.socketClosed('source');
+    });
     const client = { host: socketAddress(socket.remoteAddress), port: socket.remotePort ?? 0 };
     // Gone before it was looked at.
     if (client.host === '') return;
@@ -47,14 +49,17 @@ export class Outbound implements AsyncDisposable {
     if (decided === undefined) return;
     const { request, source } = decided;
     const record = this.#record(request, source, client, start);
-    using _listed = this.#context.connections.list({
-      direction: 'outbound',
-      pod: this.#context.uid,
-      src: formatHostPort(client.host, client.port),
-      originalDst: formatHostPort(target.host, target.port),
-      actualDst: formatHostPort(request.destination.host, request.destination.port),
-      protocol: request.protocol,
-    });
+    using held = new DisposableStack();
+    held.use(
+      this.#context.connections.list({
+        direction: 'outbound',
+        pod: this.#context.uid,
+        src: formatHostPort(client.host, client.port),
+        originalDst: formatHostPort(target.host, target.port),
+        actualDst: formatHostPort(request.destination.host, request.destination.port),
+        protocol: request.protocol,
+      }),
+    );
     try {
       if (request.protocol === 'HBONE') await this.#tunnel(socket, client, source, request, record);
       else await this.#passOn(socket, request.destination, record);
@@ -69,7 +74,11 @@ export class Outbound implements AsyncDisposable {
     await this.#pool[Symbol.asyncDispose]();
   }
 
-  async #decide(socket: Socket, client: SocketTarget, target: SocketTarget): Promise<{ request: OutboundRequest; source: Workload } | undefined> {
+  async #decide(
+    socket: Socket,
+    client: SocketTarget,
+    target: SocketTarget,
+  ): Promise<{ request: OutboundRequest; source: Workload } | undefined> {
     const { state, config, accessLog } = this.#context;
     try {
       if (this.#illegalPorts.has(target.port) && isLoopback(target.host)) {

@@ -39,7 +39,9 @@ async function serve(config: ZtunnelConfig, log: Logger, signal: AbortSignal): P
   const certificates = resources.use(new Certificates({ sign: signFor(config), log: certificatesLog }));
   const connections = resources.use(new ConnectionTracker({ state, log: rbacLog }));
   const accessLog = new AccessLog({ format: config.logFormat });
-  resources.defer(() => { accessLog.flush(); });
+  resources.defer(() => {
+    accessLog.flush();
+  });
   const context: ProxyContext = { config, state, certificates, connections, accessLog, metrics };
   const pods = new Map<string, PodProxy>();
 
@@ -50,7 +52,8 @@ async function serve(config: ZtunnelConfig, log: Logger, signal: AbortSignal): P
     await listenAdmin({
       port: config.ports.admin,
       loggers,
-      configDump: () => configDump({ config, state, certificates: certificates.dump(), connections: connections.dump(), pods: [...pods.values()] }),
+      configDump: () =>
+        configDump({ config, state, certificates: certificates.dump(), connections: connections.dump(), pods: [...pods.values()] }),
       quit: () => process.kill(process.pid, 'SIGTERM'),
     }),
   );
@@ -68,7 +71,9 @@ async function serve(config: ZtunnelConfig, log: Logger, signal: AbortSignal): P
     await runInPod({
       path: config.inpodSocket,
       start,
-      onReady: (ready) => { readiness.set(gates.pods, ready); },
+      onReady: (ready) => {
+        readiness.set(gates.pods, ready);
+      },
       drainDeadlineMs: config.drainDeadlineMs,
       log: inpodLog,
       signal,
@@ -91,17 +96,29 @@ async function loadMesh(options: {
 }): Promise<void> {
   const { config, state, log, signal } = options;
   if (config.localXdsPath !== undefined || config.localXds !== undefined) {
-    const local = config.localXdsPath === undefined ? await parseLocalState(config.localXds ?? '', 'LOCAL_XDS') : await readLocalState(config.localXdsPath);
+    const local =
+      config.localXdsPath === undefined
+        ? await parseLocalState(config.localXds ?? '', 'LOCAL_XDS')
+        : await readLocalState(config.localXdsPath);
     state.applyAddresses(local.addresses);
     state.applyPolicies(local.policies);
     log.info({ workloads: state.workloads.size, services: state.services.size, policies: state.policies.size }, 'local state loaded');
   }
   if (config.xdsAddress === undefined) return;
-  const { promise: synced, resolve } = Promise.withResolvers<void>();
-  const client = meshClient({ ...options, address: config.xdsAddress, onSynced: resolve });
-  const running = client.run(signal).catch((error: unknown) => { log.fatal({ error: describeError(error) }, 'xDS client ended'); });
+  const { promise: synced, resolve } = Promise.withResolvers<undefined>();
+  const client = meshClient({
+    ...options,
+    address: config.xdsAddress,
+    onSynced: () => {
+      resolve(undefined);
+    },
+  });
+  const running = client.run(signal).catch((error: unknown) => {
+    log.fatal({ error: describeError(error) }, 'xDS client ended');
+  });
   await Promise.race([synced, running, aborted(signal)]);
-  if (!signal.aborted) log.info({ workloads: state.workloads.size, services: state.services.size, policies: state.policies.size }, 'mesh received');
+  if (!signal.aborted)
+    log.info({ workloads: state.workloads.size, services: state.services.size, policies: state.policies.size }, 'mesh received');
 }
 
 /** Keeps certificates for exactly the identities that workloads of this node have. */

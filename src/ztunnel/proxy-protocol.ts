@@ -10,7 +10,11 @@ const familyIPv6Stream = 0x21;
 const identityTlv = 0xd0;
 
 /** The PROXY protocol header, version 2, that tells an application behind a tunnel who calls whom. */
-export function proxyProtocolHeader(options: { readonly client: SocketTarget; readonly target: SocketTarget; readonly identity: string }): Buffer {
+export function proxyProtocolHeader(options: {
+  readonly client: SocketTarget;
+  readonly target: SocketTarget;
+  readonly identity: string;
+}): Buffer {
   const client = ipaddr.parse(options.client.host);
   const target = ipaddr.parse(options.target.host);
   const v4 = client.kind() === 'ipv4' && target.kind() === 'ipv4';

@@ -69,7 +69,12 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   const transparent = config.originalSource !== 'never' && config.packetMark !== undefined;
   const listeners = [
     opened.use(
-      await Listener.open({ ...shared, port: config.ports.outbound, keepAlive: config.keepAlive, onConnection: (socket) => void outbound.handle(socket) }),
+      await Listener.open({
+        ...shared,
+        port: config.ports.outbound,
+        keepAlive: config.keepAlive,
+        onConnection: (socket) => void outbound.handle(socket),
+      }),
     ),
     opened.use(
       await Listener.open({
@@ -80,7 +85,16 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
         onConnection: (socket) => void inbound.handlePlaintext(socket),
       }),
     ),
-    opened.use(await Listener.open({ ...shared, port: config.ports.hbone, transparent, onConnection: (socket) => { inbound.handleHbone(socket); } })),
+    opened.use(
+      await Listener.open({
+        ...shared,
+        port: config.ports.hbone,
+        transparent,
+        onConnection: (socket) => {
+          inbound.handleHbone(socket);
+        },
+      }),
+    ),
   ];
   if (options.startDns !== undefined) opened.use(await options.startDns(context));
   const running = opened.move();

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
-import http from 'node:http';
 import { once } from 'node:events';
+import http from 'node:http';
+import net from 'node:net';
 
 import { installRedirection } from '../../src/cni/redirection.ts';
 import { listenTcp, NetworkNamespace, runCommand } from '../../src/linux/index.ts';
@@ -65,6 +66,25 @@ export async function serveHello(pod: Pod, port: number): Promise<AsyncDisposabl
     [Symbol.asyncDispose]: () => {
       server.close();
       server.closeAllConnections();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** An application in a pod that sends back what it gets. */
+export async function serveEcho(pod: Pod, port: number): Promise<AsyncDisposable> {
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined).once('close', () => sockets.delete(socket));
+    socket.pipe(socket);
+  });
+  server.listen({ fd: listenTcp({ namespace: pod.namespace, host: '0.0.0.0', port }) });
+  await once(server, 'listening');
+  return {
+    [Symbol.asyncDispose]: () => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
       return Promise.resolve();
     },
   };

@@ -32,7 +32,8 @@ export class HpackDecoder {
       }
       const field = this.#field(reader, first);
       listSize += fieldSize(field);
-      if (listSize > this.#maxListSize) throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, `header list larger than ${this.#maxListSize} bytes`);
+      if (listSize > this.#maxListSize)
+        throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, `header list larger than ${this.#maxListSize} bytes`);
       fields.push(field);
     }
     return fields;

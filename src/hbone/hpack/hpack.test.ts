@@ -15,9 +15,26 @@ describe('HPACK', () => {
   // RFC 7541, Appendix C.3 to C.6: the same three requests without and with Huffman, and three responses in a table of 256
   // bytes, so that entries are evicted.
   const requests: HeaderField[][] = [
-    [[':method', 'GET'], [':scheme', 'http'], [':path', '/'], [':authority', 'www.example.com']],
-    [[':method', 'GET'], [':scheme', 'http'], [':path', '/'], [':authority', 'www.example.com'], ['cache-control', 'no-cache']],
-    [[':method', 'GET'], [':scheme', 'https'], [':path', '/index.html'], [':authority', 'www.example.com'], ['custom-key', 'custom-value']],
+    [
+      [':method', 'GET'],
+      [':scheme', 'http'],
+      [':path', '/'],
+      [':authority', 'www.example.com'],
+    ],
+    [
+      [':method', 'GET'],
+      [':scheme', 'http'],
+      [':path', '/'],
+      [':authority', 'www.example.com'],
+      ['cache-control', 'no-cache'],
+    ],
+    [
+      [':method', 'GET'],
+      [':scheme', 'https'],
+      [':path', '/index.html'],
+      [':authority', 'www.example.com'],
+      ['custom-key', 'custom-value'],
+    ],
   ];
   const blocks = {
     plain: [
@@ -34,13 +51,19 @@ describe('HPACK', () => {
   for (const [kind, encoded] of Object.entries(blocks)) {
     test(`decodes the requests of RFC 7541 (${kind})`, () => {
       const decoder = new HpackDecoder({ maxListSize: 4096 });
-      assert.deepEqual(encoded.map((block) => decoder.decode(hex(block))), requests);
+      assert.deepEqual(
+        encoded.map((block) => decoder.decode(hex(block))),
+        requests,
+      );
     });
   }
 
   test('encodes the requests of RFC 7541 as they stand there', () => {
     const encoder = new HpackEncoder(new Set([':authority', 'cache-control', 'custom-key']));
-    assert.deepEqual(requests.map((fields) => encoder.encode(fields).toString('hex')), blocks.Huffman.map((block) => hex(block).toString('hex')));
+    assert.deepEqual(
+      requests.map((fields) => encoder.encode(fields).toString('hex')),
+      blocks.Huffman.map((block) => hex(block).toString('hex')),
+    );
   });
 
   test('evicts as RFC 7541 does in a table of 256 bytes', () => {
@@ -71,20 +94,31 @@ describe('HPACK', () => {
 
   const character = fc.integer({ min: 0x20, max: 0xff }).map((code) => String.fromCharCode(code));
   const field = fc.tuple(
-    fc.oneof(fc.constantFrom(':authority', 'baggage', 'forwarded', 'x-a', 'x-b'), fc.string({ unit: character, minLength: 1, maxLength: 20 })),
+    fc.oneof(
+      fc.constantFrom(':authority', 'baggage', 'forwarded', 'x-a', 'x-b'),
+      fc.string({ unit: character, minLength: 1, maxLength: 20 }),
+    ),
     fc.oneof(fc.constantFrom('', '1', 'abc'), fc.string({ unit: character, maxLength: 1200 })),
   );
 
   test('a decoder reads what an encoder wrote, block after block, across table sizes', () => {
     fc.assert(
-      fc.property(fc.array(fc.record({ fields: fc.array(field, { maxLength: 8 }), tableSizes: fc.array(fc.integer({ min: 0, max: 4096 }), { maxLength: 2 }) })), (lists) => {
-        const encoder = new HpackEncoder(new Set([':authority', 'baggage', 'x-a']));
-        const decoder = new HpackDecoder({ maxListSize: 1 << 20 });
-        for (const { fields, tableSizes } of lists) {
-          for (const size of tableSizes) encoder.setPeerTableSize(size);
-          assert.deepEqual(decoder.decode(encoder.encode(fields)), fields);
-        }
-      }),
+      fc.property(
+        fc.array(
+          fc.record({
+            fields: fc.array(field, { maxLength: 8 }),
+            tableSizes: fc.array(fc.integer({ min: 0, max: 4096 }), { maxLength: 2 }),
+          }),
+        ),
+        (lists) => {
+          const encoder = new HpackEncoder(new Set([':authority', 'baggage', 'x-a']));
+          const decoder = new HpackDecoder({ maxListSize: 1 << 20 });
+          for (const { fields, tableSizes } of lists) {
+            for (const size of tableSizes) encoder.setPeerTableSize(size);
+            assert.deepEqual(decoder.decode(encoder.encode(fields)), fields);
+          }
+        },
+      ),
     );
   });
 
