@@ -30,7 +30,6 @@ TokenRequestSpec
   1 audiences+ []string @atomic
   4 expirationSeconds+ *int64
   3 boundObjectRef+ *BoundObjectReference
-  5 attestations? {[]string}
 
 TokenRequestStatus
   1 token+ string
