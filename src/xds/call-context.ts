@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Http2ServerRequest } from 'node:http2';
+import type { TLSSocket } from 'node:tls';
 
 import { createContextKey, createContextValues, type ContextValues, type HandlerContext } from '@connectrpc/connect';
 
@@ -27,10 +28,11 @@ const connectionKey = createContextKey<Connection>(
 
 /** For the adapter that serves the routes: keeps what handlers will ask of the connection. */
 export function connectionValues(request: Http2ServerRequest): ContextValues {
-  // The session's socket is a proxy that hides some methods of the TLS socket; its prototype is not a TLSSocket's.
   const session = request.stream.session;
   const socket = session?.socket;
-  const tls = socket !== undefined && 'getPeerX509Certificate' in socket ? socket : undefined;
+  // The session's socket is a proxy: it answers for the TLS socket's methods, but does not say that it has them ("in" is false).
+  const candidate = socket as TLSSocket | undefined;
+  const tls = typeof candidate?.getPeerX509Certificate === 'function' ? candidate : undefined;
   const certificate = tls?.getPeerX509Certificate();
   return createContextValues().set(connectionKey, {
     peerCertificate: tls?.authorized === true ? certificate : undefined,
