@@ -47,8 +47,10 @@ export async function serveDns({ address, port, respond, log, signal, onListenin
       (error: unknown) => log.error({ error: describeError(error) }, 'a query was not answered'),
     );
   });
+  // The event comes before bind returns, as the look-up above does not wait.
+  const listening = once(udp, 'listening');
   udp.bind({ address, port: bound });
-  await once(udp, 'listening');
+  await listening;
   // From here on a failure is that of one answer (its receiver is gone), not of the server.
   udp.on('error', (error) => log.debug({ error: error.message }, 'an answer could not be sent'));
   onListening?.(bound);
