@@ -19,6 +19,18 @@ export function asString(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
+/** The object without some of its fields. */
+export function omit<T extends object, K extends keyof T>(object: T, ...keys: readonly K[]): Omit<T, K> {
+  const result = { ...object };
+  for (const key of keys) Reflect.deleteProperty(result, key);
+  return result;
+}
+
+/** A value in a message: strings as they are, everything else as JSON. */
+export function printed(value: unknown): string {
+  return typeof value === 'string' ? value : value === undefined ? '' : JSON.stringify(value);
+}
+
 /** Whether two JSON values are the same, whatever the order of their keys; an absent field is not a null one. */
 export function deepEqual(a: unknown, b: unknown): boolean {
   if (a === b) return true;

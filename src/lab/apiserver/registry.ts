@@ -1,6 +1,6 @@
 import type { AnyObject } from '../../api/kubernetes.ts';
 import { apiVersionOf } from '../../api/resources.ts';
-import { asList, asObject } from './json.ts';
+import { asList, asObject, asString } from './json.ts';
 import { builtinResources, crdSchema, crdToResourceInfo, schemaFor, type ResourceInfo, type TypeSchema } from './schema/index.ts';
 
 /** A resource that is served in one version: what it is, what its objects look like, and where they are stored. */
@@ -111,7 +111,7 @@ function lazySchema(info: ResourceInfo): ServedResource {
 
 function storageVersion(crd: AnyObject): string {
   const versions = asList(asObject(crd['spec'])['versions']).map(asObject);
-  return String(versions.find(({ storage }) => storage === true)?.['name'] ?? '');
+  return asString(versions.find(({ storage }) => storage === true)?.['name']) ?? '';
 }
 
 /** `pods.`, `deployments.apps`: where the objects of a resource are stored, whatever the version. */

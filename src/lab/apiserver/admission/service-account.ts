@@ -34,18 +34,19 @@ function mountToken(spec: JsonObject): void {
   const volumes = asList(spec['volumes']);
   const present = volumes.map(asObject).find(({ name }) => typeof name === 'string' && name.startsWith('kube-api-access-'));
   const name = asString(present?.['name']) ?? `kube-api-access-${randomSuffix()}`;
-  let mounted = false;
-  for (const field of ['initContainers', 'containers']) {
-    if (spec[field] === undefined) continue;
+  const isMounted = (container: JsonObject): boolean =>
+    asList(container['volumeMounts']).some((mount) => asObject(mount)['mountPath'] === mountPath);
+  const fields = ['initContainers', 'containers'].filter((field) =>
+    asList(spec[field]).some((container) => !isMounted(asObject(container))),
+  );
+  for (const field of fields) {
     spec[field] = asList(spec[field]).map((item) => {
       const container = asObject(item);
-      const mounts = asList(container['volumeMounts']);
-      if (mounts.some((mount) => asObject(mount)['mountPath'] === mountPath)) return container;
-      mounted = true;
-      return { ...container, volumeMounts: [...mounts, { name, readOnly: true, mountPath }] };
+      if (isMounted(container)) return container;
+      return { ...container, volumeMounts: [...asList(container['volumeMounts']), { name, readOnly: true, mountPath }] };
     });
   }
-  if (mounted && present === undefined) spec['volumes'] = [...volumes, tokenVolume(name)];
+  if (fields.length > 0 && present === undefined) spec['volumes'] = [...volumes, tokenVolume(name)];
 }
 
 function tokenVolume(name: string): JsonObject {

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 
 import type { AnyObject } from '../../../api/kubernetes.ts';
-import { asList, asObject, asString, type JsonObject } from '../json.ts';
+import { asList, asObject, asString, omit, type JsonObject } from '../json.ts';
 import { internalError, invalid } from '../status.ts';
 import type { Store } from '../storage/store.ts';
 
@@ -120,10 +120,7 @@ function withoutNodePorts(spec: JsonObject, old: JsonObject): void {
   if (old['type'] !== 'NodePort' && old['type'] !== 'LoadBalancer') return;
   for (const field of ['externalTrafficPolicy', 'allocateLoadBalancerNodePorts', 'healthCheckNodePort'])
     Reflect.deleteProperty(spec, field);
-  spec['ports'] = asList(spec['ports']).map((item) => {
-    const { nodePort: _, ...port } = asObject(item);
-    return port;
-  });
+  spec['ports'] = asList(spec['ports']).map((item) => omit(asObject(item), 'nodePort'));
 }
 
 function freePort(taken: ReadonlySet<unknown>): number {

@@ -1,5 +1,5 @@
 import type { AnyObject } from '../../../api/kubernetes.ts';
-import { deepEqual, type JsonObject } from '../json.ts';
+import { deepEqual, omit, type JsonObject } from '../json.ts';
 import { StatusError } from '../status.ts';
 import { fieldElement, FieldSet, printPath, type PathElement } from './field-set.ts';
 import {
@@ -164,12 +164,11 @@ function strip(set: FieldSet, ignored: FieldSet): FieldSet {
 }
 
 function withoutManagedFields(object: AnyObject): AnyObject {
-  const { managedFields: _, ...metadata } = object.metadata;
-  return { ...object, metadata };
+  return { ...object, metadata: omit(object.metadata, 'managedFields') };
 }
 
 function withManagers(object: AnyObject, managers: Managers): AnyObject {
-  const { managedFields: _, ...metadata } = object.metadata;
+  const metadata = omit(object.metadata, 'managedFields');
   const entries = encodeManagers(managers);
   return { ...object, metadata: { ...metadata, ...(entries.length > 0 && { managedFields: entries }) } };
 }
@@ -181,5 +180,5 @@ export function sameButTimes(a: AnyObject, b: AnyObject): boolean {
 
 function withoutTimes(object: AnyObject): JsonObject {
   const { managedFields, ...metadata } = object.metadata;
-  return { ...object, metadata: { ...metadata, managedFields: (managedFields ?? []).map(({ time: _, ...rest }) => rest) } };
+  return { ...object, metadata: { ...metadata, managedFields: (managedFields ?? []).map((entry) => omit(entry, 'time')) } };
 }

@@ -122,29 +122,29 @@ export class RequestHandler {
     return { cluster, request, response, url, info, target, resource, user };
   }
 
-  async #dispatch(call: ResourceCall): Promise<void> {
+  #dispatch(call: ResourceCall): Promise<void> {
     const { rbac, tokens, kubelets } = this.#options;
     const { cluster, target, resource, info, url, response } = call;
     const { group } = resource.info;
-    if (group === 'authentication.k8s.io' || group === 'authorization.k8s.io') return await handleReview(call, rbac, tokens);
+    if (group === 'authentication.k8s.io' || group === 'authorization.k8s.io') return handleReview(call, rbac, tokens);
     switch (target.subresource) {
       case undefined:
       case 'status':
-        return await handleResource(call);
+        return handleResource(call);
       case 'scale':
-        return await handleScale(call);
+        return handleScale(call);
       case 'binding':
-        return await handleBinding(call);
+        return handleBinding(call);
       case 'eviction':
-        return await handleEviction(call);
+        return handleEviction(call);
       case 'finalize':
-        return await handleFinalize(call);
+        return handleFinalize(call);
       case 'token':
-        return await handleTokenRequest(call, tokens);
+        return handleTokenRequest(call, tokens);
       case 'log': {
         if (info.verb !== 'get') throw methodNotAllowed();
         const pod = find(cluster, resource, target.namespace, target.name ?? '');
-        return await kubelets.logs(pod, url.searchParams, response);
+        return kubelets.logs(pod, url.searchParams, response);
       }
       case 'exec':
         throw badRequest('unable to upgrade: missing upgrade headers in request');

@@ -3,11 +3,13 @@ import type { ServerResponse } from 'node:http';
 import { stringify } from 'yaml';
 
 import type { AnyObject } from '../../../api/kubernetes.ts';
+import { omit } from '../json.ts';
 import type { ServedResource } from '../registry.ts';
 import { servedJson, toServed } from '../rest/convert.ts';
 import type { Listed } from '../rest/list.ts';
 import { toTable } from '../schema/index.ts';
-import { notAcceptable, StatusError } from '../status.ts';
+import type { StatusError } from '../status.ts';
+import { notAcceptable } from '../status.ts';
 import type { StoredObject } from '../storage/bucket.ts';
 import type { Representation } from './negotiate.ts';
 
@@ -110,8 +112,7 @@ export function sendList(reply: Reply, resource: ServedResource, { items, metada
 
 function listItem(resource: ServedResource, object: AnyObject): unknown {
   if (resource.crd !== undefined) return object;
-  const { kind: _, apiVersion: __, ...rest } = object;
-  return rest;
+  return omit(object, 'kind', 'apiVersion');
 }
 
 /** A table of objects; the query's `includeObject` says what each row carries. */

@@ -1,5 +1,5 @@
 import type { AnyObject } from '../../../api/kubernetes.ts';
-import { asList, asObject, clone, isObject, type JsonObject } from '../json.ts';
+import { asList, asObject, clone, isObject, printed, type JsonObject } from '../json.ts';
 import type { ServedResource } from '../registry.ts';
 import { decodeBody } from '../rest/decode.ts';
 import { patchObject, patchType } from '../rest/patch.ts';
@@ -53,7 +53,7 @@ export async function handleScale(call: ResourceCall): Promise<void> {
       {
         reason: 'FieldValueInvalid',
         field: 'spec.replicas',
-        message: `Invalid value: ${String(replicas)}: must be greater than or equal to 0`,
+        message: `Invalid value: ${printed(replicas)}: must be greater than or equal to 0`,
       },
     ]);
   }

@@ -1,7 +1,7 @@
 import type { AnyObject } from '../../../api/kubernetes.ts';
-import { ServiceAccountTokens } from '../auth/tokens.ts';
+import type { ServiceAccountTokens } from '../auth/tokens.ts';
 import { recordUpdate } from '../apply/field-manager.ts';
-import { asList, asObject, asString, clone } from '../json.ts';
+import { asList, asObject, asString, clone, omit, printed } from '../json.ts';
 import { timestamp } from '../rest/cluster.ts';
 import { decodeBody } from '../rest/decode.ts';
 import { isReadyToGo } from '../rest/strategy.ts';
@@ -76,8 +76,7 @@ export async function handleFinalize(call: ResourceCall): Promise<void> {
   checkIdentity(resource, sent, old);
   const next: AnyObject = clone(old);
   const finalizers = asList(asObject(sent['spec'])['finalizers']);
-  const { finalizers: _, ...spec } = asObject(old['spec']);
-  next['spec'] = { ...spec, ...(finalizers.length > 0 && { finalizers }) };
+  next['spec'] = { ...omit(asObject(old['spec']), 'finalizers'), ...(finalizers.length > 0 && { finalizers }) };
   if (options.dryRun) {
     sendObject(reply, 200, resource, next);
   } else if (isReadyToGo(resource, next)) {
@@ -148,7 +147,7 @@ function boundObject({ cluster }: ResourceCall, namespace: string, account: stri
   const kind = (['Pod', 'Secret', 'Node'] as const).find((bindable) => bindable === ref['kind']);
   if (kind === undefined) {
     throw badRequest(
-      `cannot bind token for serviceaccount ${JSON.stringify(account)} to object of type ${String(ref['apiVersion'])}, Kind=${String(ref['kind'])}`,
+      `cannot bind token for serviceaccount ${JSON.stringify(account)} to object of type ${printed(ref['apiVersion'])}, Kind=${printed(ref['kind'])}`,
     );
   }
   const plural = { Pod: 'pods', Secret: 'secrets', Node: 'nodes' }[kind];

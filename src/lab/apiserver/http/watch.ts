@@ -195,8 +195,8 @@ class Watch {
 }
 
 function plainLine(type: EventType, resource: ServedResource, stored: StoredObject): Buffer {
-  let known = lines.get(stored);
-  if (known === undefined) lines.set(stored, (known = new Map()));
+  const known = lines.get(stored) ?? new Map<string, Buffer>();
+  lines.set(stored, known);
   const key = `${type} ${resource.apiVersion}`;
   let line = known.get(key);
   if (line === undefined) {

@@ -1,4 +1,4 @@
-import { asList, clone, deepEqual, isObject, type JsonObject } from '../json.ts';
+import { asList, clone, deepEqual, isObject, printed, type JsonObject } from '../json.ts';
 import type { MergeStrategy, PathStep } from '../schema/index.ts';
 import { badRequest } from '../status.ts';
 
@@ -22,7 +22,7 @@ function mergeMap(original: JsonObject, patch: JsonObject, path: readonly PathSt
   const how = patch[directive];
   if (how === 'replace') return withoutDirectives(patch, [directive]);
   if (how === 'delete') return {};
-  if (how !== undefined && how !== 'merge') throw badRequest(`Unknown patch type found: ${String(how)}`);
+  if (how !== undefined && how !== 'merge') throw badRequest(`Unknown patch type found: ${printed(how)}`);
 
   const retained = patch[retainKeys];
   const result: JsonObject = { ...original };

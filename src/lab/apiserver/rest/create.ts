@@ -1,6 +1,7 @@
 import type { AnyObject } from '../../../api/kubernetes.ts';
 import { admit } from '../admission/admit.ts';
 import { recordUpdate } from '../apply/field-manager.ts';
+import { omit } from '../json.ts';
 import type { ServedResource } from '../registry.ts';
 import { alreadyExists, badRequest, invalid } from '../status.ts';
 import { newUid, randomSuffix, timestamp, type Cluster, type WriteOptions } from './cluster.ts';
@@ -42,7 +43,7 @@ export function create(cluster: Cluster, request: CreateRequest): AnyObject {
 /** The last steps of a creation, for an object that is decoded, defaulted and has its managedFields. */
 export function finishCreate(cluster: Cluster, resource: ServedResource, object: AnyObject, options: WriteOptions): AnyObject {
   const { info } = resource;
-  const { resourceVersion: _, deletionTimestamp: __, deletionGracePeriodSeconds: ___, generation: ____, ...metadata } = object.metadata;
+  const metadata = omit(object.metadata, 'resourceVersion', 'deletionTimestamp', 'deletionGracePeriodSeconds', 'generation');
   const strategy = strategyFor(resource);
   const created: AnyObject = {
     ...object,

@@ -1,5 +1,5 @@
 import type { AnyObject } from '../../../api/kubernetes.ts';
-import { asObject, isObject } from '../json.ts';
+import { asObject, isObject, printed } from '../json.ts';
 import type { ServedResource } from '../registry.ts';
 import { DecodeError, type TypeSchema } from '../schema/index.ts';
 import { badRequest } from '../status.ts';
@@ -35,7 +35,7 @@ export function decodeBody(
   const given = asObject(body);
   const kind = given['kind'] ?? expected.kind;
   const apiVersion = given['apiVersion'] ?? expected.apiVersion;
-  if (kind !== expected.kind || apiVersion !== expected.apiVersion) throw wrongKind(String(apiVersion), String(kind), expected);
+  if (kind !== expected.kind || apiVersion !== expected.apiVersion) throw wrongKind(printed(apiVersion), printed(kind), expected);
   if (!isObject(body)) throw badRequest(`the object provided is unrecognized (must be of type ${expected.kind})`);
   return readAs({ ...given, kind, apiVersion }, expected, schema, options, true);
 }
@@ -71,11 +71,10 @@ function wrongKind(apiVersion: string, kind: string, expected: ExpectedKind): Er
     }
     return badRequest(`the API version in the data (${apiVersion}) does not match the expected API version (${expected.apiVersion})`);
   }
-  const [version, group = ''] = apiVersion.split('/').toReversed();
+  const [version] = apiVersion.split('/').toReversed();
   const internal = expected.group === '' ? 'core' : expected.group.split('.')[0];
-  const from = group === '' ? (version ?? '') : (version ?? '');
   return badRequest(
     `${kind} in version ${JSON.stringify(version)} cannot be handled as a ${expected.kind}: ` +
-      `converting (${from}.${kind}) to (${internal ?? ''}.${expected.kind}): unknown conversion`,
+      `converting (${version ?? ''}.${kind}) to (${internal ?? ''}.${expected.kind}): unknown conversion`,
   );
 }

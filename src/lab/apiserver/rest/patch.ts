@@ -1,6 +1,6 @@
 import type { AnyObject } from '../../../api/kubernetes.ts';
 import { applyConfiguration } from '../apply/field-manager.ts';
-import { asObject, isObject } from '../json.ts';
+import { asObject, isObject, omit } from '../json.ts';
 import { jsonPatch, JsonPatchError } from '../patch/json-patch.ts';
 import { mergePatch } from '../patch/merge-patch.ts';
 import { strategicMergePatch } from '../patch/strategic-merge-patch.ts';
@@ -127,7 +127,7 @@ function configuration({ resource, namespace, name, patch: body, options }: Patc
     throw badRequest(`the name of the object (${given}) does not match the name on the URL (${name})`);
   }
   place(read, namespace);
-  const { creationTimestamp: _, ...stated } = metadata;
+  const stated = omit(metadata, 'creationTimestamp');
   const known = keepKnown(withoutNulls({ ...body, metadata: stated }), read);
   return { ...known, metadata: { ...asObject(known['metadata']), name, ...(namespace !== undefined && { namespace }) } } as AnyObject;
 }

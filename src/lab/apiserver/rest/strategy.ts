@@ -1,5 +1,5 @@
 import type { AnyObject } from '../../../api/kubernetes.ts';
-import { asList, asObject, deepEqual, isObject } from '../json.ts';
+import { asList, asObject, deepEqual, isObject, omit } from '../json.ts';
 import type { ServedResource } from '../registry.ts';
 import { qosClass } from './pod-qos.ts';
 
@@ -139,11 +139,7 @@ export function isNewGeneration(strategy: Strategy, object: AnyObject, old: AnyO
     case 'spec':
       return !deepEqual(object['spec'], old['spec']);
     case 'content': {
-      const content = (value: AnyObject): unknown => {
-        const { metadata: _, apiVersion: __, kind: ___, ...rest } = value;
-        if (strategy.status) delete rest['status'];
-        return rest;
-      };
+      const content = (value: AnyObject): unknown => omit(value, 'metadata', 'apiVersion', 'kind', ...(strategy.status ? ['status'] : []));
       return !deepEqual(content(object), content(old));
     }
   }

@@ -1,6 +1,7 @@
 import type { AnyObject, ObjectMeta } from '../../../api/kubernetes.ts';
 import { admit } from '../admission/admit.ts';
 import { recordUpdate, sameButTimes } from '../apply/field-manager.ts';
+import { omit } from '../json.ts';
 import type { ServedResource } from '../registry.ts';
 import { badRequest, conflict, invalid, modified, notFound } from '../status.ts';
 import type { StoredObject } from '../storage/bucket.ts';
@@ -111,32 +112,24 @@ export function finishUpdate(cluster: Cluster, { resource, subresource, old, nex
 }
 
 /** What the server alone writes in metadata. */
+const systemFields = [
+  'uid',
+  'creationTimestamp',
+  'generation',
+  'deletionTimestamp',
+  'deletionGracePeriodSeconds',
+  'resourceVersion',
+] as const;
+
+/** The new metadata, but for the server's own fields. */
 function systemMetadata(next: ObjectMeta, old: ObjectMeta): ObjectMeta {
-  const { uid, creationTimestamp, generation, deletionTimestamp, deletionGracePeriodSeconds, resourceVersion } = old;
-  const {
-    uid: _,
-    creationTimestamp: __,
-    generation: ___,
-    deletionTimestamp: ____,
-    deletionGracePeriodSeconds: _____,
-    resourceVersion: ______,
-    ...free
-  } = next;
-  return {
-    ...free,
-    ...(uid !== undefined && { uid }),
-    ...(resourceVersion !== undefined && { resourceVersion }),
-    ...(generation !== undefined && { generation }),
-    ...(creationTimestamp !== undefined && { creationTimestamp }),
-    ...(deletionTimestamp !== undefined && { deletionTimestamp }),
-    ...(deletionGracePeriodSeconds !== undefined && { deletionGracePeriodSeconds }),
-  };
+  const kept = Object.fromEntries(systemFields.flatMap((name) => (old[name] === undefined ? [] : [[name, old[name]]])));
+  return { ...omit(next, ...systemFields), ...kept };
 }
 
 function withStatusOnly(next: AnyObject, old: AnyObject, metadataToo: boolean): AnyObject {
   const { managedFields, labels, annotations } = next.metadata;
-  const { managedFields: _, ...metadata } = old.metadata;
-  const writable = { ...metadata, ...(managedFields !== undefined && { managedFields }) };
+  const writable: ObjectMeta = { ...omit(old.metadata, 'managedFields'), ...(managedFields !== undefined && { managedFields }) };
   if (metadataToo) {
     delete writable.labels;
     delete writable.annotations;

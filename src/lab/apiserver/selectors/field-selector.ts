@@ -1,5 +1,5 @@
 import type { AnyObject } from '../../../api/kubernetes.ts';
-import { asObject, isObject, type JsonObject } from '../json.ts';
+import { asObject, isObject } from '../json.ts';
 import type { ResourceInfo } from '../schema/index.ts';
 import { badRequest } from '../status.ts';
 
@@ -70,7 +70,7 @@ function fieldValue(object: AnyObject, path: string): string {
   if (path === 'source') return text(asObject(object['source'])['component']) || text(object['reportingComponent']);
   if (path === 'status.podIPs') return text(asObject(object['status'])['podIP']);
   let value: unknown = object;
-  for (const key of path.split('.')) value = isObject(value) ? (value as JsonObject)[key] : undefined;
+  for (const key of path.split('.')) value = isObject(value) ? value[key] : undefined;
   return text(value, path);
 }
 
