@@ -1,6 +1,7 @@
 import { Option } from 'commander';
 
 import { IsthmusError } from '../core/index.ts';
+import type { LabStatus } from '../lab/index.ts';
 import { createCommand, runCommand } from './command.ts';
 
 interface UpOptions {
@@ -57,6 +58,22 @@ async function down(): Promise<void> {
 async function status(): Promise<void> {
   const { labStatus } = await import('../lab/index.ts');
   process.stdout.write(statusText(await labStatus()));
+}
+
+function statusText({ directory, kubeconfig, clusters, processes }: LabStatus): string {
+  const lines = [`lab in ${directory}: ${processes.count} processes, ${megabytes(processes.rssKilobytes)} resident`, `export KUBECONFIG=${kubeconfig}`];
+  for (const { name, server, node, api, processes: own } of clusters) {
+    const health = 'error' in api ? `API server does not answer: ${api.error}` : `node ${api.nodeReady ? 'Ready' : 'NotReady'}, ${api.podsReady} of ${api.pods} pods ready`;
+    lines.push('', `${name}  ${server}  ${node}  ${health}`, '  PROCESS      PID      RESTARTS  RSS');
+    for (const { name: process, pid, restarts, rssKilobytes } of own) {
+      lines.push(`  ${process.padEnd(11)}  ${String(pid ?? '-').padEnd(7)}  ${String(restarts).padEnd(8)}  ${megabytes(rssKilobytes)}`);
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function megabytes(kilobytes: number): string {
+  return `${Math.round(kilobytes / 1024)} MiB`;
 }
 
 function wholeNumber(value: string, option: string): number {

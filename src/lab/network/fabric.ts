@@ -31,8 +31,6 @@ async function makeNode(plan: ClusterPlan, clusters: readonly ClusterPlan[], mod
       'link set lo up',
       `addr add ${plan.nodeAddress}/16 dev eth0`,
       'link set eth0 up',
-      // Makes a ClusterIP routable for the node's own processes: nftables changes the destination only after that.
-      `route add ${plan.serviceCidr} via ${bridgeAddress.split('/')[0] ?? ''}`,
       // The address of a pod that is gone is refused at once. Where else there is no route, the kernel says so.
       `route add unreachable ${plan.podCidr}`,
       ...peers,

@@ -28,8 +28,12 @@ export interface ContainerRecord {
   readonly pid: number;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
-  /** Absent for a pod on the node's own network. */
+  /** Path; absent for a pod on the node's own network. */
   readonly netns?: string;
+  /** For programs that are started in it later. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly workingDir: string;
+  readonly setpriv: readonly string[];
 }
 
 /** A running container. */
@@ -90,9 +94,12 @@ export class Container {
       shimStart: processStartTime(child.pid) ?? '',
       pid: Number(readFileSync(files.pid, 'utf8')),
       startedAt: Date.now(),
+      env: options.env,
+      workingDir: options.workingDir,
+      setpriv: options.setpriv,
       ...(namespace !== undefined && { netns: namespace.name }),
     };
-    writeFileSync(files.state, JSON.stringify(record));
+    writeFileSync(files.state, JSON.stringify(record), { mode: 0o600 });
     return new Container(
       record,
       exit.then(() => collectExit(record, output)),

@@ -17,6 +17,8 @@ export interface LogReadOptions {
   readonly since?: number | undefined;
   /** Begin each line with its time. */
   readonly timestamps?: boolean;
+  /** The file is no container's: its lines have no time and no stream. */
+  readonly plain?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -117,7 +119,7 @@ export class LogFile {
 export function readOldLog(file: string, options: LogReadOptions = {}): string {
   let lines = [...readLines(`${file}.1`), ...readLines(file)];
   const { since, tailLines } = options;
-  if (since !== undefined) lines = lines.filter((line) => Date.parse(timeOf(line)) >= since);
+  if (since !== undefined && options.plain !== true) lines = lines.filter((line) => Date.parse(timeOf(line)) >= since);
   if (tailLines !== undefined) lines = tailLines === 0 ? [] : lines.slice(-tailLines);
   return render(lines, options);
 }
@@ -178,7 +180,8 @@ function timeOf(line: string): string {
 }
 
 /** `TIME STREAM F text`: without the first three, or with the time. */
-function render(lines: readonly string[], { timestamps = false }: LogReadOptions): string {
+function render(lines: readonly string[], { timestamps = false, plain = false }: LogReadOptions): string {
+  if (plain) return lines.map((line) => `${line}\n`).join('');
   return lines
     .map((line) => {
       const time = timeOf(line);

@@ -50,7 +50,7 @@ export async function supervise({ spec, listeners, events }: SuperviseOptions, s
     await Promise.all(clusters.map((cluster) => cluster.run(signal)));
   } catch (error) {
     if (starting)
-      await new Promise((resolve) => caller.end(`${JSON.stringify({ event: 'failed', message: describeError(error) })}\n`, resolve));
+      await new Promise<void>((resolve) => caller.end(`${JSON.stringify({ event: 'failed', message: describeError(error) })}\n`, () => resolve()));
     throw error;
   }
 }

@@ -42,6 +42,9 @@ const steady = 10_000;
 /** The descriptor on which a supervised process says that it is ready. */
 export const readyDescriptor = 4;
 
+/** The descriptor of the inherited listening socket. */
+export const listenerDescriptor = 3;
+
 /**
  * Keeps one process running: it starts it again whenever it ends, the first time at once, then with growing waits. The
  * process says that it is ready by a line on descriptor 4.

@@ -65,7 +65,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
     };
     writeFileSync(files.spec, JSON.stringify(spec));
     const state = await start(spec, unshare, listeners, options);
-    writeKubeconfig(files.kubeconfig, directory, state.clusters);
+    writeKubeconfig(directory, state.clusters);
     return { kubeconfig: files.kubeconfig, contexts: clusters.map((plan) => plan.name) };
   } finally {
     for (const fd of listeners) closeSync(fd);
