@@ -64,9 +64,11 @@ export function discoveryServices(options: DiscoveryOptions) {
     trustDomain,
     authenticate: async (context: HandlerContext) => {
       const caller = await authenticate(callerOf(context));
-      // Whoever reaches the plaintext listener has no identity that could be certified.
-      if (caller.identity === undefined || caller.via === 'foreign-certificate')
-        throw new IsthmusError('ISTIOD_CALLER_UNKNOWN', 'certificates are not given to callers without an identity');
+      if (caller.identity === undefined)
+        throw new IsthmusError('ISTIOD_CALLER_UNKNOWN', 'certificates are not given on the plaintext listener');
+      // Signed by us, a peer's certificate would speak for this cluster.
+      const refusal = isOfThisCluster(caller, authority.current.fingerprint);
+      if (refusal !== undefined) throw new IsthmusError('ISTIOD_CALLER_UNKNOWN', refusal);
       return caller;
     },
     authorizeImpersonation: (caller, identity) => nodes.authorize(caller, identity),

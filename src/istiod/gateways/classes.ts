@@ -12,7 +12,7 @@ const fieldManager = 'istio.io/gateway-controller';
 const classes: Readonly<Record<string, { readonly controllerName: string; readonly description: string }>> = {
   [gatewayClasses.eastWest]: {
     controllerName: gatewayControllers.eastWest,
-    description: 'Lets other clusters reach this one: istiod for discovery, and workloads where networks differ.',
+    description: 'The default GatewayClass for Istio East West Gateways',
   },
   [gatewayClasses.remote]: {
     controllerName: gatewayControllers.remote,
