@@ -115,11 +115,11 @@ export class EntryWriter {
     };
   }
 
-  async #bring<T extends Entry>(
-    type: ResourceType<T>,
-    kind: string,
-    desired: T | undefined,
-    actual: T | undefined,
+  async #bring(
+    type: ResourceType,
+    kind: Entry['kind'],
+    desired: Entry | undefined,
+    actual: Entry | undefined,
     signal: AbortSignal,
   ): Promise<void> {
     const { client, metrics, log, isKnown } = this.#options;

@@ -9,4 +9,4 @@ export { peeringIdentity } from './peer-identity.ts';
 export { readPeerGateway, type PeerGateway } from './peer-gateway.ts';
 export { resourcesAccepted } from './gateway-status.ts';
 export { flatEntryName, gatewayEntryName, serviceEntryName, serviceHash } from './entry-names.ts';
-export type { PeeringMetrics } from './metrics.ts';
+export { createPeeringMetrics, type PeeringMetrics } from './metrics.ts';

@@ -118,12 +118,13 @@ export class Peering {
 
   /** Until the signal is aborted. Entries stay as they are then. */
   async run(signal: AbortSignal): Promise<void> {
-    const { synced, lead = (run, until) => run(until) } = this.#config;
+    const { synced, lead } = this.#config;
     await synced;
     if (signal.aborted) return;
     const stop = this.#serve();
     try {
-      await lead((until) => this.#import(until), signal);
+      if (lead === undefined) await this.#import(signal);
+      else await lead((until) => this.#import(until), signal);
     } finally {
       stop();
     }

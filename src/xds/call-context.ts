@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Http2ServerRequest } from 'node:http2';
+
 import type { TLSSocket } from 'node:tls';
 
 import { createContextKey, createContextValues, type ContextValues, type HandlerContext } from '@connectrpc/connect';

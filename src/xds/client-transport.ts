@@ -1,10 +1,11 @@
 import { X509Certificate } from 'node:crypto';
-import type { SecureClientSessionOptions } from 'node:http2';
+import { once } from 'node:events';
+import { connect, type ClientHttp2Session, type SecureClientSessionOptions } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { checkServerIdentity, type DetailedPeerCertificate } from 'node:tls';
 
-import type { Transport } from '@connectrpc/connect';
-import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { Code, ConnectError, type Transport } from '@connectrpc/connect';
+import { createGrpcTransport, type GrpcTransportOptions } from '@connectrpc/connect-node';
 
 import { describeError, IsthmusError } from '../core/index.ts';
 
@@ -49,44 +50,72 @@ export interface GrpcConnection extends Disposable {
 export async function connectGrpc(options: GrpcConnectionOptions): Promise<GrpcConnection> {
   const timeout = AbortSignal.timeout(options.connectTimeoutMs ?? 5_000);
   const signal = AbortSignal.any([options.signal, timeout]);
-  const socket = await options.connect?.(signal);
   let refused: unknown;
-  const manager = new Http2SessionManager(
-    options.url,
-    { pingIntervalMs: 30_000, pingTimeoutMs: 10_000, pingIdleConnection: true },
-    {
+  let session: ClientHttp2Session | undefined;
+  try {
+    const socket = await options.connect?.(signal);
+    session = connect(options.url, {
       ...tlsOptions(options.tls, (reason) => {
         refused = reason;
       }),
       ...(socket !== undefined && (options.tls === undefined ? { createConnection: () => socket } : { socket })),
       settings: { initialWindowSize: 4 * 1024 * 1024, enablePush: false },
       maxSessionMemory: 1_000,
-    },
-  );
-  const onAbort = (): void => manager.abort(new Error('stopped'));
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    const state = await manager.connect();
-    options.signal.throwIfAborted();
-    if (state === 'error' || signal.aborted) {
-      if (refused !== undefined) throw refused as Error;
-      const cause = timeout.aborted ? new Error('no answer in time') : manager.error();
-      throw new IsthmusError('XDS_CONNECT', `cannot connect to ${options.url}`, { cause });
-    }
+    });
+    await once(session, 'connect', { signal });
   } catch (error) {
-    manager.abort(new Error(describeError(error)));
-    throw error;
-  } finally {
-    signal.removeEventListener('abort', onAbort);
+    session?.on('error', () => undefined).destroy();
+    options.signal.throwIfAborted();
+    if (refused !== undefined) throw refused as Error;
+    const reason = timeout.aborted ? 'no answer in time' : describeError(error);
+    throw new IsthmusError('XDS_CONNECT', `cannot connect to ${options.url}: ${reason}`);
   }
+  const connection = keepAlive(session);
   return {
     transport: createGrpcTransport({
       baseUrl: options.url,
-      sessionManager: manager,
+      sessionManager: sessionOf(options.url, session),
       acceptCompression: [],
       readMaxBytes: responseMaxBytes,
     }),
-    [Symbol.dispose]: () => manager.abort(new Error('connection closed')),
+    [Symbol.dispose]: () => connection[Symbol.dispose](),
+  };
+}
+
+/** connect's own session manager would open another connection when this one breaks, behind the back of who has to know. */
+function sessionOf(url: string, session: ClientHttp2Session): NonNullable<GrpcTransportOptions['sessionManager']> {
+  return {
+    authority: new URL(url).origin,
+    request: (method, path, headers, options) => {
+      if (session.closed || session.destroyed) return Promise.reject(new ConnectError('the connection is closed', Code.Unavailable));
+      return Promise.resolve(session.request({ ...headers, ':method': method, ':path': path }, options));
+    },
+    notifyResponseByteRead: () => undefined,
+  };
+}
+
+const pingIntervalMs = 30_000;
+const pingTimeoutMs = 10_000;
+
+/** Pings, and destroys the connection when a ping is not answered. */
+function keepAlive(session: ClientHttp2Session): Disposable {
+  let deadline: NodeJS.Timeout | undefined;
+  const timer = setInterval(() => {
+    if (session.closed || session.destroyed) return;
+    deadline = setTimeout(() => session.destroy(new ConnectError('no answer to a ping', Code.Unavailable)), pingTimeoutMs);
+    session.ping(() => clearTimeout(deadline));
+  }, pingIntervalMs);
+  const stop = (): void => {
+    clearInterval(timer);
+    clearTimeout(deadline);
+  };
+  // Streams report what went wrong; without a handler here it would end the process.
+  session.on('error', () => undefined).once('close', stop);
+  return {
+    [Symbol.dispose]: () => {
+      stop();
+      session.destroy();
+    },
   };
 }
 

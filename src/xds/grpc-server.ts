@@ -78,7 +78,7 @@ export class GrpcServer implements AsyncDisposable {
     try {
       await promise;
     } catch (error) {
-      throw new IsthmusError('XDS_LISTEN', `cannot listen on ${options.host}:${options.port}`, { cause: error });
+      throw new IsthmusError('XDS_LISTEN', `cannot listen on ${options.host}:${options.port}: ${describeError(error)}`);
     }
     server.off('error', reject);
     server.on('error', (error: Error) => options.log.error({ error: describeError(error) }, 'gRPC listener failed'));
