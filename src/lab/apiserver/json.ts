@@ -19,6 +19,11 @@ export function asString(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
+/** Sets a field whose name came from outside: also one that JavaScript would take for something else, such as `__proto__`. */
+export function setField(object: JsonObject, name: string, value: unknown): void {
+  Object.defineProperty(object, name, { value, writable: true, enumerable: true, configurable: true });
+}
+
 /** The object without some of its fields. */
 export function omit<T extends object, K extends keyof T>(object: T, ...keys: readonly K[]): Omit<T, K> {
   const result = { ...object };

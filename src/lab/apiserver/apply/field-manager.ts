@@ -88,7 +88,8 @@ export function applyConfiguration(
   if (!force) refuseConflicts(managers, key, written);
   const changed = !deepEqual(before, object);
   const result = new Map(dispossess(managers, key, written, comparison.removed));
-  result.set(key, { id, fields: stated, time: changed ? options.now : last?.time });
+  if (stated.isEmpty) result.delete(key);
+  else result.set(key, { id, fields: stated, time: changed ? options.now : last?.time });
   return { object: withManagers(object, result), changed };
 }
 
@@ -147,7 +148,7 @@ function prune(merged: AnyObject, managers: Managers, last: FieldSet, strategyOf
   const all = fieldsOf(merged);
   const lastNamed = named(last);
   let pruned = removeItems(merged, lastNamed, strategyOf);
-  let owned = FieldSet.empty;
+  let owned = unowned;
   for (const { fields } of managers.values()) owned = owned.union(fields);
   pruned = removeItems(merged, all.difference(fieldsOf(pruned)).difference(named(owned)), strategyOf);
   pruned = removeItems(merged, all.difference(fieldsOf(pruned)).intersection(lastNamed), strategyOf);

@@ -40,8 +40,7 @@ export function decodeManagers(entries: readonly ManagedFieldsEntry[] | undefine
 
 /** As metadata.managedFields, in Kubernetes' order: appliers first, then by time (in seconds), manager and subresource. */
 export function encodeManagers(managers: Managers): ManagedFieldsEntry[] {
-  const sets = [...managers.values()].filter(({ fields, id }) => id.operation === 'Apply' || !fields.isEmpty);
-  sets.sort(
+  const sets = [...managers.values()].sort(
     (a, b) =>
       order(a.id.operation, b.id.operation) ||
       order(a.time ?? '', b.time ?? '') ||

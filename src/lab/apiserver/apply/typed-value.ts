@@ -1,4 +1,4 @@
-import { asList, deepEqual, isObject, type JsonObject } from '../json.ts';
+import { asList, deepEqual, isObject, setField, type JsonObject } from '../json.ts';
 import type { MergeStrategy, PathStep } from '../schema/index.ts';
 import { fieldElement, fieldOf, FieldSet, FieldSetBuilder, keysElement, valueElement, type PathElement } from './field-set.ts';
 
@@ -96,7 +96,7 @@ export function merge(live: unknown, config: unknown, strategyOf: StrategyOf): u
     if (left === undefined || left === null || strategy.apply === 'atomic') return right;
     if (isObject(left) && isObject(right)) {
       const result: JsonObject = { ...left };
-      for (const [name, value] of Object.entries(right)) result[name] = mergeAt(left[name], value, intoField(place, name));
+      for (const [name, value] of Object.entries(right)) setField(result, name, mergeAt(left[name], value, intoField(place, name)));
       return result;
     }
     if (Array.isArray(left) && Array.isArray(right) && isMergedList(strategy)) return mergeLists(left, right, place, strategy);
@@ -161,7 +161,7 @@ export function removeItems(object: unknown, gone: FieldSet, strategyOf: Strateg
         const element = fieldElement(name);
         if (set.members.has(element)) continue;
         const left = removeAt(field, set.child(element), [...place, name]);
-        if (left !== undefined) result[name] = left;
+        if (left !== undefined) setField(result, name, left);
       }
       return Object.keys(result).length === 0 && Object.keys(value).length > 0 ? undefined : result;
     }

@@ -1,4 +1,4 @@
-import { clone, deepEqual, isObject } from '../json.ts';
+import { clone, deepEqual, isObject, setField } from '../json.ts';
 
 /** Thrown when a JSON patch does not apply: a test that fails, a path that is not there, an operation that is unknown. */
 export class JsonPatchError extends Error {}
@@ -79,7 +79,7 @@ function add(root: { document: unknown }, path: readonly string[], value: unknow
   }
   const parent = get(root, path.slice(0, -1));
   if (Array.isArray(parent)) parent.splice(key === '-' ? parent.length : indexOf(key, parent.length), 0, value);
-  else if (isObject(parent)) define(parent, key, value);
+  else if (isObject(parent)) setField(parent, key, value);
   else throw new JsonPatchError('the parent is neither object nor list');
 }
 
@@ -90,11 +90,6 @@ function remove(root: { document: unknown }, path: readonly string[]): void {
   if (Array.isArray(parent)) parent.splice(indexOf(key, parent.length - 1), 1);
   else if (isObject(parent) && Object.hasOwn(parent, key)) Reflect.deleteProperty(parent, key);
   else throw new JsonPatchError(`nothing at ${key}`);
-}
-
-/** A key named `__proto__` is a key like any other. */
-function define(object: Record<string, unknown>, key: string, value: unknown): void {
-  Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
 }
 
 function indexOf(key: string, last: number): number {

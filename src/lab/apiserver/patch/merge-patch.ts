@@ -1,4 +1,4 @@
-import { isObject } from '../json.ts';
+import { isObject, setField } from '../json.ts';
 
 /** JSON merge patch (RFC 7386): the target with the patch's fields; null takes a field away. The target is not changed. */
 export function mergePatch(target: unknown, patch: unknown): unknown {
@@ -6,7 +6,7 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   const result = isObject(target) ? { ...target } : {};
   for (const [key, value] of Object.entries(patch)) {
     if (value === null) Reflect.deleteProperty(result, key);
-    else result[key] = mergePatch(result[key], value);
+    else setField(result, key, mergePatch(Object.hasOwn(result, key) ? result[key] : undefined, value));
   }
   return result;
 }
