@@ -106,7 +106,7 @@ function startZtunnel(): ChildProcess {
     },
   });
   let rest = '';
-  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
     rest += text;
     const end = rest.lastIndexOf('\n') + 1;
     lines.push(...parseAccessLog(rest.slice(0, end)));
