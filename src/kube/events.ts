@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 
 import type { Event, KubeObject } from '../api/kubernetes.ts';
 import { resources } from '../api/resources.ts';
@@ -15,14 +15,20 @@ export interface EventInput {
   readonly message: string;
 }
 
+/** How many different events are remembered, to count them up; as many as client-go does. */
+const remembered = 4096;
+
 /**
  * Writes Kubernetes Events. The same event about the same object counts up instead of becoming another one, as
- * client-go does. A failure is logged and goes no further: an Event is never worth the work it tells of.
+ * client-go does: from memory, since who may write Events may not always read them. A failure is logged and goes no
+ * further: an Event is never worth the work it tells of.
  */
 export class EventRecorder {
   readonly #client: KubeClient;
   readonly #component: string;
   readonly #log: Logger;
+  /** By what makes events the same; the oldest first. */
+  readonly #known = new Map<string, { readonly name: string; count: number }>();
 
   constructor(options: { client: KubeClient; component: string; log: Logger }) {
     this.#client = options.client;
@@ -40,20 +46,22 @@ export class EventRecorder {
 
   async #write({ about, type, reason, message }: EventInput): Promise<void> {
     const namespace = about.metadata.namespace ?? 'default';
-    const identity = [this.#component, about.kind, namespace, about.metadata.name, about.metadata.uid ?? '', type, reason, message];
-    const hash = createHash('sha256').update(identity.join('\0')).digest('hex').slice(0, 16);
-    const name = `${about.metadata.name.slice(0, 230)}.${hash}`;
+    const identity = [about.kind, namespace, about.metadata.name, about.metadata.uid ?? '', type, reason, message].join('\0');
     const now = `${new Date().toISOString().slice(0, 19)}Z`;
-    const old = await this.#client.find(resources.events, { name, namespace });
-    if (old !== undefined) {
-      const body = { count: (old.count ?? 1) + 1, lastTimestamp: now };
+    const known = this.#known.get(identity);
+    if (known !== undefined) {
+      known.count++;
+      const body = { count: known.count, lastTimestamp: now };
       try {
-        await this.#client.patch(resources.events, { name, namespace }, { type: 'merge', body });
+        await this.#client.patch(resources.events, { name: known.name, namespace }, { type: 'merge', body });
         return;
       } catch (error) {
+        // It has expired: this one is the first again.
         if (!isNotFound(error)) throw error;
       }
     }
+    const name = `${about.metadata.name.slice(0, 230)}.${randomBytes(8).toString('hex')}`;
+    this.#remember(identity, name);
     const event: Event = {
       apiVersion: 'v1',
       kind: 'Event',
@@ -76,5 +84,14 @@ export class EventRecorder {
       reportingComponent: this.#component,
     };
     await this.#client.create(resources.events, event);
+  }
+
+  #remember(identity: string, name: string): void {
+    this.#known.delete(identity);
+    this.#known.set(identity, { name, count: 1 });
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= remembered) break;
+      this.#known.delete(oldest);
+    }
   }
 }

@@ -24,7 +24,7 @@ export async function processExit(pid: number, startTime?: string, signal?: Abor
   const onAbort = (): void => reject(signal?.reason instanceof Error ? signal.reason : new Error('aborted'));
   signal?.addEventListener('abort', onAbort, { once: true });
   // The callback runs outside of Node's own bookkeeping: go on in a turn of the event loop.
-  const handle = poll(fd, { readable: true }, () => setImmediate(resolve));
+  const handle = poll(fd, { readable: true }, () => setImmediate(() => resolve(undefined)));
   try {
     await promise;
   } finally {

@@ -22,6 +22,8 @@ import type { ContainerMount } from './container-script.ts';
 /** What a container needs from its pod. */
 export interface PodContext {
   readonly pod: () => Pod;
+  /** Whether the pod is ending, and no container may start any more. */
+  readonly terminating: () => boolean;
   /** The pod's folder on the node. */
   readonly folder: string;
   readonly logFolder: string;
@@ -117,6 +119,8 @@ export class ContainerRuntime {
         if (this.#container === undefined) await this.#startWithRetries(signal);
         const container = this.#container;
         if (container === undefined) return undefined;
+        // It was being started when the pod's end began, which found nothing to stop.
+        if (this.#context.terminating()) container.signal('SIGKILL');
         const ended = await this.#observe(container, signal);
         if (stopped()) return ended;
         if (!this.#restarts(ended)) {

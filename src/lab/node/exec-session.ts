@@ -93,7 +93,7 @@ function startOnPipes({ record, command, stdin, stdout, stderr }: ExecOptions): 
 }
 
 function startOnTerminal({ record, command, stdin }: ExecOptions): Session {
-  const { master, slave } = openPseudoTerminal();
+  const { master, slave } = openPseudoTerminal(`/proc/${record.pid}/root/dev/pts`);
   let child: ChildProcess;
   try {
     child = spawnInContainer(record, command, { terminal: true, stdio: [slave, slave, slave] });

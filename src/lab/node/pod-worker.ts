@@ -119,19 +119,16 @@ export class PodWorker {
     await Promise.resolve();
     const working = AbortSignal.any([this.#terminating.signal, this.#detached]);
     this.#status.changed();
-    try {
-      await this.#work(working);
-      // Containers that have all ended leave a pod that waits to be deleted.
-      if (!working.aborted) await aborted(working);
-    } catch (error) {
+    const work = this.#work(working).catch((error: unknown) => {
       if (!working.aborted) this.#node.log.error({ pod: this.#pod.metadata.name, error: describeError(error) }, 'pod failed');
-      if (!working.aborted) await aborted(working);
-    }
+    });
+    // Containers that have all ended leave a pod that waits to be deleted.
+    await aborted(working);
     if (this.#detached.aborted) {
       this.#volumes.close();
       return;
     }
-    await this.#end();
+    await this.#end(work);
   }
 
   async #work(signal: AbortSignal): Promise<void> {
@@ -182,7 +179,8 @@ export class PodWorker {
     }
   }
 
-  async #end(): Promise<void> {
+  /** `work` ends once all containers have. */
+  async #end(work: Promise<void>): Promise<void> {
     const { log, client, objects, tokens } = this.#node;
     const { name, namespace, uid = '' } = this.#pod.metadata;
     try {
@@ -191,8 +189,7 @@ export class PodWorker {
       await Promise.all(this.#containers.filter(({ kind }) => kind === 'main').map((container) => container.stop(grace, killed)));
       await this.#stopSidecars();
       await Promise.all(this.#containers.filter(({ kind }) => kind === 'init').map((container) => container.stop(0, killed)));
-      // Their ends are told after the turn in which they are known.
-      await new Promise(setImmediate);
+      await work;
       await this.#status.flush();
       await removeSandbox(this.#sandboxFile).catch((error: unknown) => {
         log.warn({ pod: name, error: describeError(error) }, 'pod network not removed cleanly');
@@ -252,6 +249,7 @@ export class PodWorker {
     const { plan, objects, machine, log } = this.#node;
     return {
       pod: () => this.#pod,
+      terminating: () => this.#terminating.signal.aborted,
       folder: this.#folder,
       logFolder: this.#logFolder,
       hostname: podHostname(this.#pod, plan),
