@@ -3,10 +3,6 @@
  * them (decoding, defaults, validation, merging), CustomResourceDefinitions, tables, OpenAPI and protobuf bodies.
  * No request, no storage and no clock may enter.
  */
-import { builtinResources } from './resources.ts';
-import type { AnyObject } from '../../../api/kubernetes.ts';
-import type { FieldError } from './types.ts';
-
 export type * from './types.ts';
 export { builtinResources, storageVersionHash } from './resources.ts';
 export { aggregatedDiscovery, apiGroup, apiGroupList, apiResourceList, apiVersions, compareVersions, groupVersionOf } from './discovery.ts';
@@ -15,14 +11,7 @@ export { DecodeError } from './decode.ts';
 export { openApiV2, openApiV3, openApiV3Index } from './openapi/index.ts';
 export { decodeProtobuf } from './protobuf.ts';
 export { toTable, type TableOptions } from './tables/index.ts';
+export { validateCrd } from './crd/definition.ts';
 export { crdSchema } from './crd/custom-schema.ts';
 export { crdToResourceInfo } from './crd/resource-info.ts';
 export { aggregate as aggregateFieldErrors } from './validation/errors.ts';
-
-const soon = (): never => {
-  throw new Error('not written yet');
-};
-/** Defaults of a CustomResourceDefinition are part of its own schema ({@link schemaFor}); this is its validation. */
-export const validateCrd: (crd: AnyObject, old?: AnyObject) => FieldError[] = soon;
-
-void builtinResources;

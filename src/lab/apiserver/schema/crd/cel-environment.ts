@@ -11,11 +11,18 @@ export type Program = (variables: { readonly self: unknown; readonly oldSelf?: u
 
 let environment: Environment | undefined;
 
-/** Compiles a rule; throws the parser's error when it is no CEL expression. */
-export function compile(expression: string): Program {
-  environment ??= createEnvironment();
-  const program = environment.parse(expression.replace(literalOrMatches, (token) => (token === '.matches(' ? '.matchesRe2(' : token)));
-  return (variables) => program({ ...variables });
+const programs = new Map<string, Program>();
+
+/** The compiled rule, each compiled once; throws the parser's error when the text is no CEL expression. */
+export function programOf(rule: string): Program {
+  let program = programs.get(rule);
+  if (program === undefined) {
+    environment ??= createEnvironment();
+    const parsed = environment.parse(rule.replace(literalOrMatches, (token) => (token === '.matches(' ? '.matchesRe2(' : token)));
+    program = (variables) => parsed({ ...variables });
+    programs.set(rule, program);
+  }
+  return program;
 }
 
 /** String literals, which stay as they are, and the calls of `matches`, for which there is a variant here that knows RE2's syntax. */

@@ -2,7 +2,7 @@ import type { Rule, Schema } from '../../../../api/crds/schema.ts';
 import { equalJson, isObject } from '../json.ts';
 import type { FieldError } from '../types.ts';
 import { duplicate, forbidden, invalid, invalidUnshown, required } from '../validation/errors.ts';
-import { compile, type Program } from './cel-environment.ts';
+import { programOf, type Program } from './cel-environment.ts';
 import { toCel } from './cel-values.ts';
 import { correlate, hasIdentity } from './correlation.ts';
 import { valuesOf } from './prune.ts';
@@ -22,18 +22,6 @@ export function hasRules(schema: Schema): boolean {
 }
 
 const withRules = new WeakMap<Schema, boolean>();
-const programs = new Map<string, Program>();
-
-/** The compiled rule; each is compiled once, when it is first needed. */
-function programOf(rule: string): Program {
-  let program = programs.get(rule);
-  if (program === undefined) {
-    program = compile(rule);
-    programs.set(rule, program);
-  }
-  return program;
-}
-
 /** A rule about a change: it is judged only when there is an old value. */
 export function isTransitionRule(rule: Rule): boolean {
   return /\boldSelf\b/.test(rule.rule);
