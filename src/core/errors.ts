@@ -100,6 +100,15 @@ export const errorCodes = {
   PEERING_NOT_OURS: 'an object that is to be written exists and was made by somebody else',
   PEERING_LEASE_EXPIRED: 'a peer was away for so long that its endpoints were removed',
   PEERING_CALLER: 'a caller may not read what this cluster exports',
+  // cni
+  CNI_REDIRECTION: "the redirection in a pod's network namespace could not be installed or removed",
+  CNI_POD_NAMESPACE_NOT_FOUND: 'no network namespace of the node has the address of a pod',
+  CNI_NO_ZTUNNEL: 'no ztunnel is connected to the node agent',
+  CNI_ZTUNNEL_REFUSED: 'ztunnel could not take a pod over',
+  CNI_ZTUNNEL_TIMEOUT: 'ztunnel did not answer the node agent in time',
+  CNI_AGENT_UNREACHABLE: 'the CNI plugin cannot reach the node agent',
+  CNI_PLUGIN_REQUEST: 'a request of the CNI plugin cannot be used',
+  CNI_NETWORK_CONFIG: 'a CNI network configuration of the node cannot be used',
 } as const satisfies Record<string, string>;
 
 export type ErrorCode = keyof typeof errorCodes;

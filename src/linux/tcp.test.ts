@@ -13,7 +13,7 @@ import {
   originalDestination,
   type SocketAddress,
 } from './index.ts';
-import { ip, namespacePair, type Pair } from './testing.ts';
+import { ip, namespacePair, type Pair } from '../../test/support/namespaces.ts';
 
 interface Seen {
   readonly from: string | undefined;

@@ -1,5 +1,4 @@
-import { NetworkNamespace } from './namespace.ts';
-import { runCommand } from './command.ts';
+import { NetworkNamespace, runCommand } from '../../src/linux/index.ts';
 
 /** For tests: two namespaces joined by a cable, as two pods on one node network. Disposing of it takes everything away. */
 export interface Pair extends Disposable {
