@@ -10,9 +10,6 @@ import { Session } from './session.ts';
 import { clientSettings, type LocalSettings } from './settings.ts';
 import type { TunnelStream } from './stream.ts';
 
-/** Silence after which a tunnel is asked for a sign of life along with a new request, milliseconds. */
-const probeAfterSilence = 1_000;
-
 export interface TunnelOptions {
   /** Connected, its handshake done. */
   readonly socket: Duplex;
@@ -23,6 +20,8 @@ export interface TunnelOptions {
    * through which packets do not pass any more is so found out by the first request instead of the next regular ping.
    */
   readonly probeTimeout?: number;
+  /** Silence after which a request is accompanied by that probe, milliseconds; default 1000. */
+  readonly probeAfter?: number;
   readonly onGoAway?: () => void;
   readonly onClose?: (error: Error | undefined) => void;
 }
@@ -38,9 +37,11 @@ export class Tunnel {
   readonly #session: Session;
   readonly #keepalive: Keepalive;
   readonly #probeTimeout: number;
+  readonly #probeAfter: number;
 
   constructor(options: TunnelOptions) {
     this.#probeTimeout = options.probeTimeout ?? 3_000;
+    this.#probeAfter = options.probeAfter ?? 1_000;
     this.#session = new Session({
       socket: options.socket,
       role: 'client',
@@ -73,7 +74,7 @@ export class Tunnel {
    */
   async connect(authority: string, headers: readonly HeaderField[], signal?: AbortSignal): Promise<Connected> {
     signal?.throwIfAborted();
-    if (Date.now() - this.#session.lastReceived > probeAfterSilence) this.#keepalive.probe(this.#probeTimeout);
+    if (Date.now() - this.#session.lastReceived >= this.#probeAfter) this.#keepalive.probe(this.#probeTimeout);
     const stream = this.#session.open([[':method', 'CONNECT'], [':authority', authority], ...headers]);
     const { promise, resolve, reject } = Promise.withResolvers<Connected>();
     const onAbort = (): void => {
