@@ -95,7 +95,7 @@ mkdir -p ${quote(files.root)}
 mount -t tmpfs -o mode=755,size=512m container ${quote(files.root)}
 cd ${quote(files.root)}
 ${links.map((link) => `ln -s ${quote(link.target)} .${link.path}`).join('\n')}
-mkdir -p var && ln -s /run var/run
+mkdir -p var && ln -s ../run var/run
 mkdir -p ${[...folders].map((folder) => quote(`.${folder}`)).join(' ')}
 chmod 1777 tmp var/tmp
 cp ${copies.map(quote).join(' ')} etc

@@ -112,7 +112,7 @@ function setupScript({ plan, checkout, mountPoint, clusterDirectory, compileCach
 mount -t tmpfs -o mode=755 isthmus-node ${quote(mountPoint)}
 mkdir -p ${folders.map(inRoot).join(' ')}
 ${links.map((link) => `ln -s ${quote(link.target)} ${inRoot(link.path)}`).join('\n')}
-ln -s /run ${inRoot('/var/run')}
+ln -s ../run ${inRoot('/var/run')}
 ln -s /proc/self/mounts ${inRoot('/etc/mtab')}
 cp -L ${copies.map(quote).join(' ')} ${inRoot('/etc')}
 for name in ${devices.join(' ')}; do : > ${inRoot('/dev')}/$name; done
