@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import { createLogger } from '../core/index.ts';
+import { TestAuthority } from '../hbone/credentials.fixture.ts';
+import { Certificates, type SignedCertificate } from './certificates.ts';
+
+const log = createLogger('test');
+const authority = await TestAuthority.create();
+const identity = (name: string): string => `spiffe://cluster.local/ns/demo/sa/${name}`;
+
+async function signed(name: string): Promise<SignedCertificate> {
+  const { certificateChain, privateKey, roots } = await authority.issue(name);
+  return { certificateChain, privateKey, roots };
+}
+
+describe('certificates', () => {
+  test('are asked for once, however many wait', async () => {
+    let asked = 0;
+    using certificates = new Certificates({
+      log,
+      sign: (name) => {
+        asked += 1;
+        return signed(name);
+      },
+    });
+    const all = await Promise.all(Array.from({ length: 10 }, () => certificates.get(identity('a'))));
+    assert.equal(asked, 1);
+    assert.equal(new Set(all).size, 1);
+    assert.equal(all[0]?.identity, identity('a'));
+    assert.deepEqual(
+      certificates.dump().map(({ state }) => state),
+      ['Available'],
+    );
+  });
+
+  test('those that a connection waits for come before those that are only prepared', async () => {
+    const order: string[] = [];
+    const gate = Promise.withResolvers<undefined>();
+    using certificates = new Certificates({
+      log,
+      concurrency: 1,
+      sign: async (name) => {
+        order.push(name);
+        await gate.promise;
+        return signed(name);
+      },
+    });
+    for (const name of ['a', 'b', 'c']) certificates.prefetch(identity(name));
+    const urgent = certificates.get(identity('c'));
+    gate.resolve(undefined);
+    await urgent;
+    await certificates.get(identity('b'));
+    assert.deepEqual(order, ['a', 'c', 'b'].map(identity));
+  });
+
+  test("a refusal is everybody's answer until the next attempt", async () => {
+    let asked = 0;
+    using certificates = new Certificates({
+      log,
+      sign: () => {
+        asked += 1;
+        return Promise.reject(new Error('not your pod'));
+      },
+    });
+    for (let index = 0; index < 3; index++) {
+      await assert.rejects(certificates.get(identity('a')), {
+        code: 'ZTUNNEL_CERTIFICATE',
+        message: `identity error: no certificate for ${identity('a')}: not your pod`,
+      });
+    }
+    assert.equal(asked, 1);
+    assert.deepEqual(
+      certificates.dump().map(({ state }) => state),
+      ['Unavailable: not your pod'],
+    );
+  });
+
+  test('an identity that is no longer needed is forgotten, also by those who wait', async () => {
+    using certificates = new Certificates({ log, sign: () => new Promise<never>(() => undefined) });
+    const waiting = certificates.get(identity('a'));
+    certificates.forget(identity('a'));
+    await assert.rejects(waiting, { code: 'ZTUNNEL_CERTIFICATE', message: /no longer needed/ });
+    assert.deepEqual([...certificates.identities()], []);
+  });
+
+  test('at most eight are asked for at a time', async () => {
+    let running = 0;
+    let most = 0;
+    using certificates = new Certificates({
+      log,
+      sign: async (name) => {
+        most = Math.max(most, ++running);
+        const certificate = await signed(name);
+        running -= 1;
+        return certificate;
+      },
+    });
+    await Promise.all(Array.from({ length: 20 }, (_, index) => certificates.get(identity(`a${index}`))));
+    assert.equal(most, 8);
+  });
+});
