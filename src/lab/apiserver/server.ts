@@ -13,6 +13,7 @@ import { RequestHandler } from './http/request-handler.ts';
 import { clusterPkiFiles } from './pki/cluster-pki.ts';
 import { Registry } from './registry.ts';
 import type { Cluster } from './rest/cluster.ts';
+import type { HistoryWindow } from './storage/bucket.ts';
 import { Store } from './storage/store.ts';
 
 export interface ApiServerOptions {
@@ -27,6 +28,8 @@ export interface ApiServerOptions {
   readonly serviceCidr: string;
   /** Address of the endpoint behind the Service `kubernetes`; default `host`. */
   readonly advertiseAddress?: string;
+  /** How far back watches can start; default as {@link Store} has it. */
+  readonly history?: HistoryWindow;
   /** Called once requests are answered. */
   readonly onReady?: (address: { readonly host: string; readonly port: number }) => void;
 }
@@ -48,7 +51,10 @@ export async function runApiServer(options: ApiServerOptions, signal: AbortSigna
   if (ca === undefined || cert === undefined || key === undefined || tokenKey === undefined) return;
   if (kubeletCert === undefined || kubeletKey === undefined) return;
 
-  using store = new Store({ path: path.join(options.stateDir, 'state.db') });
+  using store = new Store({
+    path: path.join(options.stateDir, 'state.db'),
+    ...(options.history !== undefined && { window: options.history }),
+  });
   const serviceAddresses = new ServiceAddresses(store, options.serviceCidr);
   const cluster: Cluster = { store, registry: new Registry(), serviceAddresses, now: () => Date.now() };
   const tokens = new ServiceAccountTokens({ store, key: tokenKey, issuer });

@@ -87,13 +87,13 @@ export function forbidden(resource: Resource, name: string | undefined, why: str
 }
 
 /** 422 with one cause per error. */
-export function invalid(kind: Kind, name: string, errors: readonly FieldError[]): StatusError {
+export function invalid(kind: Kind, name: string | undefined, errors: readonly FieldError[]): StatusError {
   const texts = [...new Set(errors.map(({ field, message }) => `${field}: ${message}`))];
   const text = texts.length === 1 ? (texts[0] ?? '') : `[${texts.join(', ')}]`;
   return new StatusError({
     code: 422,
     reason: 'Invalid',
-    message: `${qualified(kind.kind, kind.group)} ${JSON.stringify(name)} is invalid: ${text}`,
+    message: `${qualified(kind.kind, kind.group)} ${JSON.stringify(name ?? '')} is invalid: ${text}`,
     details: { ...details(kind.kind, kind.group, name), causes: errors.map(({ reason, message, field }) => ({ reason, message, field })) },
   });
 }

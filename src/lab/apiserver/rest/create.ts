@@ -1,4 +1,4 @@
-import type { AnyObject } from '../../../api/kubernetes.ts';
+import type { AnyObject, ObjectMeta } from '../../../api/kubernetes.ts';
 import { admit } from '../admission/admit.ts';
 import { recordUpdate } from '../apply/field-manager.ts';
 import { omit } from '../json.ts';
@@ -25,10 +25,8 @@ export function create(cluster: Cluster, request: CreateRequest): AnyObject {
   if (object.metadata.resourceVersion !== undefined && object.metadata.resourceVersion !== '') {
     throw badRequest('resourceVersion should not be set on objects to be created');
   }
-  const { generateName } = object.metadata;
-  if (((object.metadata.name as string | undefined) ?? '') === '' && generateName !== undefined) {
-    object.metadata.name = `${generateName.slice(0, 58)}${randomSuffix()}`;
-  }
+  const { generateName = '' } = object.metadata;
+  if (nameOf(object) === undefined && generateName !== '') object.metadata.name = `${generateName.slice(0, 58)}${randomSuffix()}`;
   const defaulted = resource.schema.default(object);
   const empty = resource.crd === undefined ? resource.schema.prune({}, { mode: 'drop' }).object : emptyCustom(defaulted);
   const owned = recordUpdate(empty, defaulted, {
@@ -59,11 +57,17 @@ export function finishCreate(cluster: Cluster, resource: ServedResource, object:
   const prepared = resource.crd === undefined ? created : resource.schema.default(created);
   const admitted = admit(cluster, { operation: 'create', resource, object: prepared, old: undefined, options });
   const errors = resource.schema.validate(admitted);
-  if (errors.length > 0) throw invalid(info, object.metadata.name, errors);
+  if (errors.length > 0) throw invalid(info, nameOf(admitted), errors);
   const { namespace = '', name } = admitted.metadata;
   if (cluster.store.get(resource.bucket, namespace, name) !== undefined) throw alreadyExists(info, name);
   if (options.dryRun) return admitted;
   return toServed(resource, cluster.store.put(resource.bucket, toStored(resource, admitted)).object);
+}
+
+/** A body may lack what every stored object has. */
+function nameOf(object: AnyObject): string | undefined {
+  const { name }: Partial<ObjectMeta> = object.metadata;
+  return name === '' ? undefined : name;
 }
 
 /** Puts the URL's namespace on an object that names none; throws when it names another. */

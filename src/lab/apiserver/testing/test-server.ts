@@ -3,6 +3,7 @@ import https from 'node:https';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import type { HistoryWindow } from '../storage/bucket.ts';
 import { ensureClusterPki, runApiServer, type ClusterPki } from '../index.ts';
 
 /** An answer as it came over the wire. */
@@ -45,14 +46,21 @@ export class TestServer implements AsyncDisposable {
   }
 
   /** `stateDir`: one that an earlier server left; a new one by default. `port`: default a free one. */
-  static async start(options: { stateDir?: string; port?: number } = {}): Promise<TestServer> {
+  static async start(options: { stateDir?: string; port?: number; history?: HistoryWindow } = {}): Promise<TestServer> {
     const stateDir = options.stateDir ?? (await mkdtemp(path.join(tmpdir(), 'apiserver-')));
     const stop = new AbortController();
     const { promise: ready, resolve, reject } = Promise.withResolvers<number>();
     // The kubeconfigs name the port, so it is chosen before: a second call changes them alone.
     let pki = await ensureClusterPki({ stateDir, clusterName: 'test', nodeName: 'test-control-plane', addresses: ['127.0.0.1'] });
     const running = runApiServer(
-      { stateDir, host: '127.0.0.1', port: options.port ?? 0, serviceCidr: '10.96.0.0/16', onReady: ({ port }) => resolve(port) },
+      {
+        stateDir,
+        host: '127.0.0.1',
+        port: options.port ?? 0,
+        serviceCidr: '10.96.0.0/16',
+        ...(options.history !== undefined && { history: options.history }),
+        onReady: ({ port }) => resolve(port),
+      },
       stop.signal,
     );
     running.catch(reject);
