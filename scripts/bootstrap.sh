@@ -25,3 +25,37 @@ bootstrap_node() {
   export ISTHMUS_NODE
   export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/isthmus/compile}"
 }
+
+# bootstrap_system: sees to the system programs that the lab and the tests run; as root on Debian and Ubuntu it installs
+# what is missing. Exits 2 when it cannot, and says what to install.
+bootstrap_system() {
+  # Of these, some are in sbin, which is not on every user's PATH.
+  PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+  export PATH
+  missing=$(missing_packages)
+  if [ -z "$missing" ]; then return; fi
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && grep -Eqs '^ID(_LIKE)?=.*(debian|ubuntu)' "${ISTHMUS_OS_RELEASE:-/etc/os-release}"; then
+    echo "isthmus: installing system packages (first run):$missing" >&2
+    # Without package lists, or with old ones, the first try fails.
+    # shellcheck disable=SC2086
+    if apt_install $missing || { apt-get update -qq >&2 && apt_install $missing; }; then
+      missing=$(missing_packages)
+      if [ -z "$missing" ]; then return; fi
+    fi
+    echo "isthmus: apt-get could not install:$missing, see above; install them and try again [ISTHMUS_BOOTSTRAP]" >&2
+    exit 2
+  fi
+  echo "isthmus: system packages are missing:$missing; get them as root with: apt-get install -y$missing [ISTHMUS_BOOTSTRAP]" >&2
+  exit 2
+}
+
+apt_install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >&2; }
+
+# missing_packages: the Debian packages whose programs are not there, each with a space before it.
+missing_packages() {
+  found_missing=
+  for need in nft:nftables ip:iproute2 curl:curl unshare:util-linux mount:mount hostname:hostname; do
+    if ! command -v "${need%%:*}" >/dev/null 2>&1; then found_missing="$found_missing ${need#*:}"; fi
+  done
+  printf %s "$found_missing"
+}

@@ -16,6 +16,7 @@ check() {
 # Unit tests run in network, mount and PID namespaces of their own (without root in a user namespace too): what they
 # make is gone with them, and nothing of the machine is touched.
 unit() {
+  bootstrap_system
   if [ $# -eq 0 ]; then set -- $(find src test -name '*.test.ts' -not -path 'test/e2e/*' | sort); fi
   user=
   if [ "$(id -u)" != 0 ]; then user='--user --map-root-user'; fi
@@ -26,7 +27,7 @@ unit() {
     exec "$@"' sh "$ISTHMUS_NODE" --test --test-concurrency=2 --test-reporter=spec "$@"
 }
 
-e2e() { "$ISTHMUS_NODE" --test --test-concurrency=1 --test-reporter=spec "$@" $(find test/e2e -name '*.test.ts' | sort); }
+e2e() { bootstrap_system; "$ISTHMUS_NODE" --test --test-concurrency=1 --test-reporter=spec "$@" $(find test/e2e -name '*.test.ts' | sort); }
 
 case ${1:-all} in
   check) check ;;
