@@ -73,7 +73,7 @@ class Peer {
       },
       { maxFrameSize: 1 << 24, maxGathered: 1 << 24 },
     );
-    socket.on('data', (chunk) => {
+    socket.on('data', (chunk: Buffer) => {
       reader.push(chunk);
       this.#wake();
     });
@@ -340,7 +340,7 @@ describe('sending', () => {
     raw.write(Buffer.concat([clientPreface, settingsFrame([]), connect(1)]));
     // The reader passes DATA on in pieces: frame sizes are seen in the raw bytes, from their headers.
     const bytes: Buffer[] = [];
-    raw.on('data', (chunk) => bytes.push(chunk));
+    raw.on('data', (chunk: Buffer) => bytes.push(chunk));
     for (let received = 0; received < body.length;) received += (await peer.next(FrameType.DATA))?.payload.length ?? body.length;
     const all = Buffer.concat(bytes);
     for (let at = 0; at < all.length; at += 9 + all.readUIntBE(at, 3))

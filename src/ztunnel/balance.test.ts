@@ -15,7 +15,7 @@ const source = workload({ name: 'client', addresses: ['10.0.0.1'], locality: { r
 function reachable(balancer: LoadBalancer | undefined, endpoints: readonly Workload[], port = 80): string[] {
   const state = new MeshState();
   const web = service({ name: 'web', vip: '10.255.0.1', loadBalancer: balancer });
-  state.applyAddresses({ services: [web], workloads: endpoints.map((endpoint) => ({ services: memberOf(hostname), ...endpoint })) });
+  state.applyAddresses({ services: [web], workloads: endpoints.map((endpoint) => ({ ...endpoint, services: memberOf(hostname) })) });
   const names = new Set<string>();
   for (let point = 0; point < 1; point += 1 / 64) {
     const picked = pickEndpoint({ state, service: web, servicePort: port, source, mode: 'standard', random: () => point });

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import { createLogger } from '../core/index.ts';
-import { TestAuthority } from '../hbone/credentials.fixture.ts';
+import { CertificateAuthority, createRoot } from '../pki/index.ts';
 import { Certificates, type SignedCertificate } from './certificates.ts';
 
 const log = createLogger('test');
-const authority = await TestAuthority.create();
+const authority = await CertificateAuthority.create({ material: await createRoot() });
 const identity = (name: string): string => `spiffe://cluster.local/ns/demo/sa/${name}`;
 
 async function signed(name: string): Promise<SignedCertificate> {
-  const { certificateChain, privateKey, roots } = await authority.issue(name);
-  return { certificateChain, privateKey, roots };
+  const { chain, key, roots } = await authority.issueServing({ dnsNames: [], uris: [name] });
+  return { certificateChain: chain, privateKey: key, roots };
 }
 
 describe('certificates', () => {
