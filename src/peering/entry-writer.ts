@@ -56,6 +56,7 @@ export class EntryWriter {
   async run(signal: AbortSignal): Promise<void> {
     const { desired, actual } = this.#options;
     const stops = [
+      // What is no longer desired goes before what is new: it may be an address that nobody is at any more.
       this.#follow('ServiceEntry', desired.serviceEntries),
       this.#follow('ServiceEntry', actual.serviceEntries),
       this.#follow('WorkloadEntry', desired.workloadEntries),
@@ -78,7 +79,7 @@ export class EntryWriter {
     return collection.subscribe((changes) => {
       for (const { key, after, before } of changes) {
         const entry = after ?? before;
-        if (entry !== undefined && isOurs(entry)) this.#queue.add(`${kind} ${key}`);
+        if (entry !== undefined && isOurs(entry)) this.#queue.add(`${kind} ${key}`, { urgent: after === undefined });
       }
     });
   }

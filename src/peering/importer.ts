@@ -6,7 +6,7 @@ import type { Workload } from '../api/gen/istio/workload_pb.js';
 import type { Gateway } from '../api/kubernetes.ts';
 import { conditionTypes } from '../api/names.ts';
 import { source, type Collection, type CollectionChange, type Graph, type Source } from '../collections/index.ts';
-import type { Logger } from '../core/index.ts';
+import { describeError, type Logger } from '../core/index.ts';
 import type { EventRecorder } from '../kube/index.ts';
 import { AddressRanges } from './address-ranges.ts';
 import { peerKey, type PeerInputs } from './desired-entries.ts';
@@ -199,7 +199,13 @@ export class Importer {
     this.#isPlanned = true;
     queueMicrotask(() => {
       this.#isPlanned = false;
-      if (!this.#signal.aborted) this.#settle();
+      if (this.#signal.aborted) return;
+      try {
+        this.#settle();
+      } catch (error) {
+        // A defect; what is imported stays as it is, and the next change tries again.
+        this.#need().log.error({ code: 'ISTHMUS_INTERNAL', error: describeError(error) }, 'peers not settled');
+      }
     });
   }
 

@@ -172,16 +172,14 @@ async function importing(t: TestContext, root: VerifiedAuthority, options: { lea
 async function holds(collection: Collection<WorkloadEntry>, names: readonly string[]): Promise<void> {
   const wanted = names.map((name) => `${rootNamespace}/${name}`).sort();
   const isThere = (): boolean => JSON.stringify([...collection.entries()].map(([key]) => key).sort()) === JSON.stringify(wanted);
-  await new Promise<void>((resolve) => {
-    let stop: (() => void) | undefined;
-    const look = (): void => {
-      if (!isThere()) return;
-      stop?.();
-      resolve();
-    };
-    stop = collection.subscribe(look);
-    look();
-  });
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const look = (): void => {
+    if (isThere()) resolve(undefined);
+  };
+  const stop = collection.subscribe(look);
+  look();
+  await promise;
+  stop();
 }
 
 const peeringSucceeded = 'gloo.solo.io/PeeringSucceeded';

@@ -19,6 +19,7 @@ export interface WorkQueueOptions {
 export class WorkQueue {
   readonly #options: Required<WorkQueueOptions>;
   readonly #waiting = new Set<string>();
+  readonly #urgent = new Set<string>();
   readonly #atWork = new Set<string>();
   readonly #backoffs = new Map<string, Backoff>();
   #tokens: number;
@@ -32,11 +33,15 @@ export class WorkQueue {
 
   /** Keys waiting or at work. */
   get size(): number {
-    return this.#waiting.size + this.#atWork.size;
+    return this.#urgent.size + this.#waiting.size + this.#atWork.size;
   }
 
-  add(key: string): void {
-    this.#waiting.add(key);
+  /** `urgent` keys go before the others: what has to leave must not wait for what may come. */
+  add(key: string, { urgent = false }: { readonly urgent?: boolean } = {}): void {
+    if (urgent) {
+      this.#waiting.delete(key);
+      this.#urgent.add(key);
+    } else if (!this.#urgent.has(key)) this.#waiting.add(key);
     this.#wake?.();
   }
 
@@ -51,16 +56,18 @@ export class WorkQueue {
         this.#wake = undefined;
         continue;
       }
-      await this.#takeToken(signal);
+      this.#urgent.delete(key);
       this.#waiting.delete(key);
       this.#atWork.add(key);
       void this.#work(key, signal);
+      await this.#takeToken(signal);
     }
     signal.removeEventListener('abort', onAbort);
     while (this.#atWork.size > 0) await new Promise<void>((resolve) => (this.#wake = resolve));
   }
 
   #next(): string | undefined {
+    for (const key of this.#urgent) if (!this.#atWork.has(key)) return key;
     for (const key of this.#waiting) if (!this.#atWork.has(key)) return key;
     return undefined;
   }

@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+
+import { WorkQueue } from './work-queue.ts';
+
+/** Runs a queue until `done` keys were begun. */
+async function run(options: {
+  readonly add: readonly (readonly [key: string, urgent?: boolean])[];
+  readonly done: number;
+  readonly work?: (key: string, queue: WorkQueue, begun: readonly string[]) => Promise<void> | void;
+  readonly concurrency?: number;
+  readonly ratePerSecond?: number;
+  readonly burst?: number;
+}): Promise<{ begun: string[]; failures: string[]; mostAtWork: number; ms: number }> {
+  const stop = new AbortController();
+  const begun: string[] = [];
+  const failures: string[] = [];
+  let atWork = 0;
+  let mostAtWork = 0;
+  const startedAt = performance.now();
+  const queue: WorkQueue = new WorkQueue({
+    work: async (key) => {
+      begun.push(key);
+      mostAtWork = Math.max(mostAtWork, ++atWork);
+      try {
+        await options.work?.(key, queue, begun);
+      } finally {
+        atWork--;
+        if (begun.length >= options.done) stop.abort();
+      }
+    },
+    onFailure: (key) => failures.push(key),
+    concurrency: options.concurrency ?? 1,
+    ...(options.ratePerSecond !== undefined && { ratePerSecond: options.ratePerSecond }),
+    ...(options.burst !== undefined && { burst: options.burst }),
+  });
+  for (const [key, urgent = false] of options.add) queue.add(key, { urgent });
+  await queue.run(stop.signal);
+  return { begun, failures, mostAtWork, ms: performance.now() - startedAt };
+}
+
+suite('work queue', () => {
+  test('has each key once, urgent ones first', async () => {
+    const add = [['a'], ['b'], ['a'], ['c', true], ['b', true], ['c']] as const;
+    assert.deepEqual((await run({ add, done: 3 })).begun, ['c', 'b', 'a']);
+  });
+
+  test('a key added while at work comes again afterwards, never twice at once', async () => {
+    const again = await run({
+      add: [['a'], ['b']],
+      done: 3,
+      concurrency: 4,
+      work: (key, queue, begun) => {
+        if (key === 'a' && begun.length === 1) queue.add('a');
+        return Promise.resolve();
+      },
+    });
+    assert.deepEqual(again.begun, ['a', 'b', 'a']);
+  });
+
+  test('tries again what failed', async () => {
+    const { begun, failures } = await run({
+      add: [['a']],
+      done: 3,
+      work: (_, __, begun) => {
+        if (begun.length < 3) throw new Error('not yet');
+      },
+    });
+    assert.deepEqual(
+      [begun, failures],
+      [
+        ['a', 'a', 'a'],
+        ['a', 'a'],
+      ],
+    );
+  });
+
+  test('works on no more keys at once, and begins no more a second, than it may', async () => {
+    const add = Array.from({ length: 30 }, (_, at) => [`k${at}`] as const);
+    const { mostAtWork, ms } = await run({
+      add,
+      done: 30,
+      concurrency: 3,
+      burst: 10,
+      ratePerSecond: 100,
+      work: () => new Promise((resolve) => setImmediate(resolve)),
+    });
+    assert.equal(mostAtWork <= 3, true);
+    // 10 at once, then 20 at 100 a second.
+    assert.ok(ms >= 180, `${ms} ms`);
+  });
+});
