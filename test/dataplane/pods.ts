@@ -21,8 +21,9 @@ let made = 0;
 export async function makePod(options: { readonly address: string; readonly redirect: boolean }): Promise<Pod> {
   const { address, redirect } = options;
   const gateway = address.replace(/\d+$/, '1');
-  const name = `pod-${made++}`;
-  const link = `veth${made}`;
+  // Test files run side by side in one namespace.
+  const name = `pod-${process.pid}-${made++}`;
+  const link = `v${process.pid}-${made}`;
   mkdirSync('/run/netns', { recursive: true });
   const namespace = NetworkNamespace.create();
   namespace.bindTo(`/run/netns/${name}`);

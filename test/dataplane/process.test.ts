@@ -37,8 +37,8 @@ const waiting: (() => void)[] = [];
 before(async () => {
   const root = verifyAuthority(await createRoot());
   authority = await CertificateAuthority.create({ material: await issueIntermediate(root, { cluster: 'cluster-1' }) });
-  client = stack.use(await makePod({ address: '10.10.0.2', redirect: true }));
-  server = stack.use(await makePod({ address: '10.10.1.2', redirect: true }));
+  client = stack.use(await makePod({ address: '10.11.0.2', redirect: true }));
+  server = stack.use(await makePod({ address: '10.11.1.2', redirect: true }));
   stack.use(await serveHello(server, 5000));
   controlPlane = await startControlPlane();
   agent = new ZdsServer({ path: join(directory, 'zds.sock'), log });
@@ -186,8 +186,8 @@ function zdsPod(pod: Pod, name: string, serviceAccount: string): Parameters<ZdsS
 
 describe('the ztunnel process, between a control plane and a CNI agent', () => {
   test('is not ready before the agent has handed over its pods', async () => {
-    setWorkload({ name: 'sleep', address: [10, 10, 0, 2], serviceAccount: 'sleep' });
-    setWorkload({ name: 'hello', address: [10, 10, 1, 2], serviceAccount: 'default' });
+    setWorkload({ name: 'sleep', address: [10, 11, 0, 2], serviceAccount: 'sleep' });
+    setWorkload({ name: 'hello', address: [10, 11, 1, 2], serviceAccount: 'default' });
     setService();
     await readiness('not ready, pending: workload proxy manager\n');
     agent.remember(zdsPod(client, 'sleep', 'sleep'));
@@ -198,12 +198,12 @@ describe('the ztunnel process, between a control plane and a CNI agent', () => {
 
   test('carries a call by service address over mTLS, and logs both sides', async () => {
     const { output, exit } = await curl(client.namespace, 'http://10.255.10.7/');
-    assert.deepEqual({ output, exit }, { output: 'Hello version: v2 from 10.10.0.2\n', exit: 0 });
+    assert.deepEqual({ output, exit }, { output: 'Hello version: v2 from 10.11.0.2\n', exit: 0 });
     const both = [await nextLine(), await nextLine()];
     const outbound = both.find(({ fields }) => fields['direction'] === 'outbound');
     const inbound = both.find(({ fields }) => fields['direction'] === 'inbound');
     assert.equal(outbound?.fields['dst.service'], 'hello.demo.svc.cluster.local');
-    assert.equal(outbound.fields['dst.hbone_addr'], '10.10.1.2:5000');
+    assert.equal(outbound.fields['dst.hbone_addr'], '10.11.1.2:5000');
     assert.equal(outbound.fields['dst.identity'], 'spiffe://cluster.local/ns/demo/sa/default');
     assert.equal(inbound?.fields['src.identity'], 'spiffe://cluster.local/ns/demo/sa/sleep');
     assert.equal(inbound.fields['src.workload'], 'sleep');
@@ -279,7 +279,7 @@ describe('the ztunnel process, between a control plane and a CNI agent', () => {
 
   test('a pod that is taken away is left alone', async () => {
     await agent.delete('uid-hello');
-    const { exit } = await curl(client.namespace, 'http://10.10.1.2:5000/');
+    const { exit } = await curl(client.namespace, 'http://10.11.1.2:5000/');
     assert.notEqual(exit, 0);
     const line = await nextLine();
     assert.equal(line.fields['error'], 'io error: Connection refused (os error 111)');
