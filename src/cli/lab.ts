@@ -30,7 +30,7 @@ export async function run(args: string[]): Promise<void> {
     command
       .command(name, { hidden: true })
       .argument('[config]')
-      .action(async (config = '') => {
+      .action(async (config: string = '') => {
         const { labProcesses } = await import('../lab/index.ts');
         await labProcesses[name](config);
       });
@@ -61,9 +61,15 @@ async function status(): Promise<void> {
 }
 
 function statusText({ directory, kubeconfig, clusters, processes }: LabStatus): string {
-  const lines = [`lab in ${directory}: ${processes.count} processes, ${megabytes(processes.rssKilobytes)} resident`, `export KUBECONFIG=${kubeconfig}`];
+  const lines = [
+    `lab in ${directory}: ${processes.count} processes, ${megabytes(processes.rssKilobytes)} resident`,
+    `export KUBECONFIG=${kubeconfig}`,
+  ];
   for (const { name, server, node, api, processes: own } of clusters) {
-    const health = 'error' in api ? `API server does not answer: ${api.error}` : `node ${api.nodeReady ? 'Ready' : 'NotReady'}, ${api.podsReady} of ${api.pods} pods ready`;
+    const health =
+      'error' in api
+        ? `API server does not answer: ${api.error}`
+        : `node ${api.nodeReady ? 'Ready' : 'NotReady'}, ${api.podsReady} of ${api.pods} pods ready`;
     lines.push('', `${name}  ${server}  ${node}  ${health}`, '  PROCESS      PID      RESTARTS  RSS');
     for (const { name: process, pid, restarts, rssKilobytes } of own) {
       lines.push(`  ${process.padEnd(11)}  ${String(pid ?? '-').padEnd(7)}  ${String(restarts).padEnd(8)}  ${megabytes(rssKilobytes)}`);

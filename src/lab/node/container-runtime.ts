@@ -75,7 +75,8 @@ export class ContainerRuntime {
     this.kind = kind;
     this.#context = context;
     this.#folder = path.join(context.folder, 'containers', spec.name);
-    if (kind !== 'init' && (context.pod().spec?.initContainers ?? []).length > 0) this.#state = { is: 'waiting', reason: 'PodInitializing' };
+    if (kind !== 'init' && (context.pod().spec?.initContainers ?? []).length > 0)
+      this.#state = { is: 'waiting', reason: 'PodInitializing' };
     this.#image = findImage(spec.image ?? '');
     this.#restore();
   }
@@ -182,7 +183,10 @@ export class ContainerRuntime {
       } catch (error) {
         signal.throwIfAborted();
         const code = error instanceof IsthmusError ? error.code : undefined;
-        const reason = code === 'LAB_POD_CONFIG' || code === 'LAB_VOLUME' || code === 'LAB_POD_INVALID' ? 'CreateContainerConfigError' : 'CreateContainerError';
+        const reason =
+          code === 'LAB_POD_CONFIG' || code === 'LAB_VOLUME' || code === 'LAB_POD_INVALID'
+            ? 'CreateContainerConfigError'
+            : 'CreateContainerError';
         const message = error instanceof IsthmusError ? error.message : describeError(error);
         this.#set({ is: 'waiting', reason, message });
         this.#context.event('Warning', 'Failed', `Error: ${message}`);
@@ -247,7 +251,9 @@ export class ContainerRuntime {
       event('Warning', 'Failed', 'Error: ErrImagePull');
       this.#set({ is: 'waiting', reason: 'ErrImagePull', message });
       // The kubelet says it in these two steps.
-      setImmediate(() => this.#set({ is: 'waiting', reason: 'ImagePullBackOff', message: `Back-off pulling image "${image}": ErrImagePull: ${message}` }));
+      setImmediate(() =>
+        this.#set({ is: 'waiting', reason: 'ImagePullBackOff', message: `Back-off pulling image "${image}": ErrImagePull: ${message}` }),
+      );
     }
     event('Normal', 'BackOff', `Back-off pulling image "${image}"`);
   }
@@ -332,7 +338,11 @@ export class ContainerRuntime {
     // The run that is over is shown as the last one; the restart counts when it happens.
     this.#persist({ restarts: this.#persisted.restarts - 1 });
     this.#set({ is: 'waiting', reason: 'CrashLoopBackOff', message });
-    this.#context.event('Warning', 'BackOff', `Back-off restarting failed container ${this.spec.name} in pod ${metadata.name}_${metadata.namespace ?? ''}(${metadata.uid ?? ''})`);
+    this.#context.event(
+      'Warning',
+      'BackOff',
+      `Back-off restarting failed container ${this.spec.name} in pod ${metadata.name}_${metadata.namespace ?? ''}(${metadata.uid ?? ''})`,
+    );
     await sleep(wait, signal);
     this.#persist({ restarts: this.#persisted.restarts + 1 });
   }

@@ -58,7 +58,11 @@ export async function containerEnv(options: EnvOptions): Promise<Readonly<Record
       if (found !== undefined) env[name] = found.toString('utf8');
       else if (reference?.optional === true) continue;
       else if (data === undefined) throw missing(kind, reference?.name ?? '');
-      else throw new IsthmusError('LAB_POD_CONFIG', `couldn't find key ${reference?.key ?? ''} in ${kind} ${namespace}/${reference?.name ?? ''}`);
+      else
+        throw new IsthmusError(
+          'LAB_POD_CONFIG',
+          `couldn't find key ${reference?.key ?? ''} in ${kind} ${namespace}/${reference?.name ?? ''}`,
+        );
     }
   }
   return env;

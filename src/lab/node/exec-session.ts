@@ -104,11 +104,12 @@ function startOnTerminal({ record, command, stdin }: ExecOptions): Session {
   const terminal = new ReadStream(master);
   return {
     child,
-    stdin: stdin ? (terminal as unknown as Writable) : undefined,
+    stdin: stdin ? terminal : undefined,
     outputs: [[terminal, channels.stdout]],
     resize: (message) => {
       const { Width, Height } = JSON.parse(message) as { Width?: unknown; Height?: unknown };
-      if (typeof Width === 'number' && typeof Height === 'number' && !terminal.destroyed) resizeTerminal(master, { columns: Width, rows: Height });
+      if (typeof Width === 'number' && typeof Height === 'number' && !terminal.destroyed)
+        resizeTerminal(master, { columns: Width, rows: Height });
     },
     // Programs left in the background may keep the terminal open; the session ends with its command.
     exited: () => setImmediate(() => terminal.destroy()),

@@ -4,7 +4,7 @@ import https from 'node:https';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import type { TLSSocket } from 'node:tls';
+import { TLSSocket } from 'node:tls';
 
 import { WebSocketServer } from 'ws';
 
@@ -99,7 +99,12 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
     return;
   }
   if (!container.hasLog(previous)) {
-    refuse(400, previous ? `previous terminated container "${name}" in pod "${pod}" not found` : `container "${name}" in pod "${pod}" is waiting to start: ContainerCreating`);
+    refuse(
+      400,
+      previous
+        ? `previous terminated container "${name}" in pod "${pod}" not found`
+        : `container "${name}" in pod "${pod}" is waiting to start: ContainerCreating`,
+    );
     return;
   }
   const gone = new AbortController();
@@ -111,7 +116,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
     let chunk = Buffer.from(text);
     if (chunk.length > left) chunk = chunk.subarray(0, left);
     left -= chunk.length;
-    if (chunk.length > 0 && !response.write(chunk)) await Promise.race([once(response, 'drain'), finished(response).catch(() => undefined)]);
+    if (chunk.length > 0 && !response.write(chunk))
+      await Promise.race([once(response, 'drain'), finished(response).catch(() => undefined)]);
     if (left <= 0 || gone.signal.aborted) break;
   }
   response.end();
@@ -132,7 +138,9 @@ function logOptions(query: URLSearchParams): LogReadOptions {
 function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, sockets: WebSocketServer, options: KubeletServerOptions): void {
   socket.on('error', () => undefined);
   const refuse = (status: string, text: string): void => {
-    socket.end(`HTTP/1.1 ${status}\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`);
+    socket.end(
+      `HTTP/1.1 ${status}\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
+    );
   };
   const url = new URL(request.url ?? '/', 'https://node');
   const [kind, namespace = '', pod = '', name = ''] = url.pathname.slice(1).split('/').map(decodeURIComponent);
@@ -161,6 +169,6 @@ function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, sockets
 }
 
 function isApiServer(request: IncomingMessage): boolean {
-  const { subject } = (request.socket as TLSSocket).getPeerCertificate();
-  return (subject as { CN?: unknown } | undefined)?.CN === apiServerName;
+  const { socket } = request;
+  return socket instanceof TLSSocket && socket.getPeerX509Certificate()?.toLegacyObject().subject.CN === apiServerName;
 }

@@ -38,7 +38,8 @@ export async function keepNodeAlive(options: NodeRegistrationOptions, signal: Ab
   const { log } = options;
   const backoff = new Backoff({ initial: 200, max: leaseEvery });
   let statusAt = performance.now();
-  while (!signal.aborted) {
+  const stopped = (): boolean => signal.aborted;
+  while (!stopped()) {
     let wait = leaseEvery;
     try {
       await renewLease(options, signal);
@@ -49,7 +50,7 @@ export async function keepNodeAlive(options: NodeRegistrationOptions, signal: Ab
       backoff.reset();
     } catch (error) {
       wait = backoff.next();
-      if (!signal.aborted) log.warn({ error: describeError(error), retryMs: wait }, 'node lease not renewed');
+      if (!stopped()) log.warn({ error: describeError(error), retryMs: wait }, 'node lease not renewed');
     }
     await sleep(wait, signal).catch(() => undefined);
   }
@@ -66,7 +67,11 @@ async function renewLease({ client, plan }: NodeRegistrationOptions, signal: Abo
   }
   const owner = await client.get(resources.nodes, { name: plan.nodeName }, signal);
   const ownerReferences = [{ apiVersion: 'v1', kind: 'Node', name: plan.nodeName, uid: owner.metadata.uid ?? '' }];
-  await client.create(resources.leases, { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { ...place, ownerReferences }, spec }, { signal });
+  await client.create(
+    resources.leases,
+    { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { ...place, ownerReferences }, spec },
+    { signal },
+  );
 }
 
 async function writeNode({ client, plan, machine }: NodeRegistrationOptions, signal: AbortSignal): Promise<void> {
@@ -92,10 +97,19 @@ async function writeNode({ client, plan, machine }: NodeRegistrationOptions, sig
   }
   const current = await client.get(resources.nodes, { name: plan.nodeName }, signal);
   const body = { status: nodeStatus(plan, machine, current) };
-  await client.patch(resources.nodes, { name: plan.nodeName }, { type: 'strategic', body }, { subresource: 'status', fieldManager: 'kubelet', signal });
+  await client.patch(
+    resources.nodes,
+    { name: plan.nodeName },
+    { type: 'strategic', body },
+    { subresource: 'status', fieldManager: 'kubelet', signal },
+  );
 }
 
-function nodeStatus(plan: ClusterPlan, machine: { readonly cpu: number; readonly memory: number }, current: Node): NonNullable<Node['status']> {
+function nodeStatus(
+  plan: ClusterPlan,
+  machine: { readonly cpu: number; readonly memory: number },
+  current: Node,
+): NonNullable<Node['status']> {
   const now = `${new Date().toISOString().slice(0, 19)}Z`;
   const capacity = { cpu: String(machine.cpu), memory: `${Math.floor(machine.memory / 1024)}Ki`, pods: '250', 'ephemeral-storage': '20Gi' };
   const condition = (type: string, status: 'True' | 'False', reason: string, message: string) => {

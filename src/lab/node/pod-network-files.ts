@@ -43,7 +43,9 @@ function resolvConf(pod: Pod, plan: ClusterPlan): string {
   return [
     ...(searches.length === 0 ? [] : [`search ${searches.join(' ')}`]),
     ...nameservers.map((address) => `nameserver ${address}`),
-    ...(options.size === 0 ? [] : [`options ${[...options].map(([name, value]) => (value === undefined ? name : `${name}:${value}`)).join(' ')}`]),
+    ...(options.size === 0
+      ? []
+      : [`options ${[...options].map(([name, value]) => (value === undefined ? name : `${name}:${value}`)).join(' ')}`]),
     '',
   ].join('\n');
 }

@@ -94,7 +94,10 @@ function conditions({ pod, containers, sandboxReady, now }: PodStatusInput, phas
   const mains = containers.filter(({ kind }) => kind !== 'init');
   const notReady = mains.filter(({ ready }) => !ready).map(({ spec }) => spec.name);
   const notInitialized = containers
-    .filter(({ kind, state, started }) => (kind === 'init' && !(state.is === 'terminated' && state.by.exitCode === 0)) || (kind === 'sidecar' && !started))
+    .filter(
+      ({ kind, state, started }) =>
+        (kind === 'init' && !(state.is === 'terminated' && state.by.exitCode === 0)) || (kind === 'sidecar' && !started),
+    )
     .map(({ spec }) => spec.name);
   const failing = (reason: string, message: string): Verdict => ({ status: 'False', reason, message });
   const list = (names: readonly string[]): string => `[${names.join(' ')}]`;
@@ -108,7 +111,10 @@ function conditions({ pod, containers, sandboxReady, now }: PodStatusInput, phas
     .filter((type) => pod.status?.conditions?.find((condition) => condition.type === type)?.status !== 'True');
   const ready: Verdict =
     containersReady.status === 'True' && closedGates.length > 0
-      ? failing('ReadinessGatesNotReady', `the status of pod readiness gate ${closedGates.map((gate) => `"${gate}"`).join(', ')} is not "True"`)
+      ? failing(
+          'ReadinessGatesNotReady',
+          `the status of pod readiness gate ${closedGates.map((gate) => `"${gate}"`).join(', ')} is not "True"`,
+        )
       : containersReady;
   const initialized: Verdict =
     notInitialized.length > 0 && !completed
@@ -193,6 +199,8 @@ export function qosClass(pod: Pod): NonNullable<IPodStatus['qosClass']> {
     ['cpu', 'memory'].map((name) => ({ request: resources?.requests?.[name], limit: resources?.limits?.[name] })),
   );
   if (amounts.every(({ request, limit }) => request === undefined && limit === undefined)) return 'BestEffort';
-  const guaranteed = amounts.every(({ request, limit }) => limit !== undefined && (request === undefined || String(request) === String(limit)));
+  const guaranteed = amounts.every(
+    ({ request, limit }) => limit !== undefined && (request === undefined || String(request) === String(limit)),
+  );
   return guaranteed ? 'Guaranteed' : 'Burstable';
 }

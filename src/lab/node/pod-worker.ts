@@ -73,7 +73,8 @@ export class PodWorker {
       log: node.log,
     });
     const context = this.#containerContext();
-    const make = (kind: ContainerKind) => (spec: NonNullable<Pod['spec']>['containers'][number]) => new ContainerRuntime(spec, kind, context);
+    const make = (kind: ContainerKind) => (spec: NonNullable<Pod['spec']>['containers'][number]) =>
+      new ContainerRuntime(spec, kind, context);
     const { initContainers = [], containers = [] } = pod.spec ?? {};
     this.#containers = [
       ...initContainers.map((spec) => make(spec.restartPolicy === 'Always' ? 'sidecar' : 'init')(spec)),
@@ -172,7 +173,12 @@ export class PodWorker {
         signal.throwIfAborted();
         const why = error instanceof IsthmusError ? error.message : describeError(error);
         // What is missing at first often comes within a second: no Event for that.
-        if (wait >= 800) this.#event('Warning', reason, reason === 'FailedMount' ? `MountVolume.SetUp failed: ${why}` : `Failed to create pod sandbox: ${why}`);
+        if (wait >= 800)
+          this.#event(
+            'Warning',
+            reason,
+            reason === 'FailedMount' ? `MountVolume.SetUp failed: ${why}` : `Failed to create pod sandbox: ${why}`,
+          );
         this.#node.log.warn({ pod: this.#pod.metadata.name, reason, error: why, retryMs: wait }, 'pod not prepared');
         await sleep(wait, signal);
       }
@@ -219,12 +225,14 @@ export class PodWorker {
 
   async #stopSidecars(): Promise<void> {
     const grace = this.#killed.signal.aborted ? 0 : (this.#pod.metadata.deletionGracePeriodSeconds ?? 30);
-    for (const container of this.#containers.filter(({ kind }) => kind === 'sidecar').reverse()) await container.stop(grace, this.#killed.signal);
+    for (const container of this.#containers.filter(({ kind }) => kind === 'sidecar').reverse())
+      await container.stop(grace, this.#killed.signal);
   }
 
   #computeStatus(): { readonly pod: Pod; readonly status: ReturnType<typeof podStatus> } {
     const { plan } = this.#node;
-    const podIps = this.#pod.spec?.hostNetwork === true ? [plan.nodeAddress] : this.#sandbox === undefined ? [] : podAddresses(this.#sandbox);
+    const podIps =
+      this.#pod.spec?.hostNetwork === true ? [plan.nodeAddress] : this.#sandbox === undefined ? [] : podAddresses(this.#sandbox);
     return {
       pod: this.#pod,
       status: podStatus({
@@ -241,7 +249,8 @@ export class PodWorker {
 
   #facts(): { readonly podIp: string; readonly hostIp: string } {
     const { nodeAddress } = this.#node.plan;
-    const podIp = this.#pod.spec?.hostNetwork === true ? nodeAddress : this.#sandbox === undefined ? '' : (podAddresses(this.#sandbox)[0] ?? '');
+    const podIp =
+      this.#pod.spec?.hostNetwork === true ? nodeAddress : this.#sandbox === undefined ? '' : (podAddresses(this.#sandbox)[0] ?? '');
     return { podIp, hostIp: nodeAddress };
   }
 
@@ -257,7 +266,15 @@ export class PodWorker {
       netns: () => this.#sandbox?.attachment.netns,
       etc: () => podEtcFiles(this.#pod, plan, this.#facts().podIp),
       env: (container, image) =>
-        containerEnv({ pod: this.#pod, container, image, facts: this.#facts(), objects, apiServiceAddress: plan.apiServiceAddress, node: machine }),
+        containerEnv({
+          pod: this.#pod,
+          container,
+          image,
+          facts: this.#facts(),
+          objects,
+          apiServiceAddress: plan.apiServiceAddress,
+          node: machine,
+        }),
       mounts: (container, env) => this.#volumes.mounts(container, env),
       event: (type, reason, message) => this.#event(type, reason, message),
       changed: () => this.#status.changed(),
@@ -273,4 +290,3 @@ export class PodWorker {
 function succeeded(ended: Termination | undefined): boolean {
   return ended?.exitCode === 0;
 }
-

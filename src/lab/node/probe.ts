@@ -37,7 +37,14 @@ async function httpProbe(get: HttpGet, target: ProbeTarget, signal: AbortSignal)
   const host = get.host ?? target.podIp;
   const port = portNumber(get.port, target.container);
   const headers = Object.fromEntries((get.httpHeaders ?? []).map(({ name, value }) => [name, value]));
-  const options = { host, port, path: get.path ?? '/', signal, agent: false, headers: { 'User-Agent': 'kube-probe/1.36', Accept: '*/*', ...headers } };
+  const options = {
+    host,
+    port,
+    path: get.path ?? '/',
+    signal,
+    agent: false,
+    headers: { 'User-Agent': 'kube-probe/1.36', Accept: '*/*', ...headers },
+  };
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   // Like the kubelet, which does not check the certificate of a probed pod either.
   const request = secure ? https.get({ ...options, rejectUnauthorized: false }) : http.get(options);
@@ -60,7 +67,12 @@ async function tcpProbe({ host, port }: NonNullable<IProbe['tcpSocket']>, target
   }
 }
 
-async function execProbe(command: readonly string[], { record }: ProbeTarget, timeoutMs: number, signal: AbortSignal): Promise<ProbeResult> {
+async function execProbe(
+  command: readonly string[],
+  { record }: ProbeTarget,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<ProbeResult> {
   const { exitCode, output } = await runInContainer(record, command, timeoutMs, signal);
   return exitCode === 0 ? { ok: true } : { ok: false, message: output.trim() === '' ? `exit code ${exitCode}` : output.trim() };
 }

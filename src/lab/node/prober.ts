@@ -40,7 +40,12 @@ export async function probeContainer(options: ProberOptions, signal: AbortSignal
 const firstWait = 50;
 
 /** Probes until it succeeds: undefined, or the last message when it failed too often. */
-async function until(probe: IProbe, target: ProbeTarget, signal: AbortSignal, onFailure: (message: string) => void): Promise<string | undefined> {
+async function until(
+  probe: IProbe,
+  target: ProbeTarget,
+  signal: AbortSignal,
+  onFailure: (message: string) => void,
+): Promise<string | undefined> {
   await initialDelay(probe, signal);
   const period = periodOf(probe);
   let failures = 0;

@@ -39,7 +39,10 @@ export class ReferencedObjects {
     await watch.informer.synced;
     const object = watch.informer.get(`${namespace}/${name}`);
     if (object === undefined) return undefined;
-    const entries = Object.entries(object.data ?? {}).map(([key, value]) => [key, Buffer.from(value, kind === 'secret' ? 'base64' : 'utf8')]);
+    const entries = Object.entries(object.data ?? {}).map(([key, value]) => [
+      key,
+      Buffer.from(value, kind === 'secret' ? 'base64' : 'utf8'),
+    ]);
     const binary = kind === 'configMap' ? Object.entries((object as ConfigMap).binaryData ?? {}) : [];
     return Object.fromEntries([...entries, ...binary.map(([key, value]) => [key, Buffer.from(value, 'base64')])]) as Record<string, Buffer>;
   }

@@ -188,7 +188,8 @@ async function killShimmed(pid: number, shim: number, shimStart: string): Promis
   try {
     process.kill(pid, 'SIGKILL');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw new IsthmusError('LINUX_SYSCALL', `process ${pid} not killed`, { cause: error });
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH')
+      throw new IsthmusError('LINUX_SYSCALL', `process ${pid} not killed`, { cause: error });
   }
   await processExit(shim, shimStart);
 }

@@ -115,7 +115,11 @@ export class StaticPods {
       const node = await client.get(resources.nodes, { name: plan.nodeName }, signal);
       const ownerReferences = [{ apiVersion: 'v1', kind: 'Node', name: plan.nodeName, uid: node.metadata.uid ?? '', controller: true }];
       try {
-        pod = await client.create(resources.pods, { ...wanted, metadata: { ...wanted.metadata, ownerReferences } }, { fieldManager: 'kubelet', signal });
+        pod = await client.create(
+          resources.pods,
+          { ...wanted, metadata: { ...wanted.metadata, ownerReferences } },
+          { fieldManager: 'kubelet', signal },
+        );
       } catch (error) {
         if (!isAlreadyExists(error)) throw error;
         pod = await client.get(resources.pods, place, signal);
@@ -131,7 +135,12 @@ export class StaticPods {
       now: time(Date.now()),
     });
     try {
-      await client.patch(resources.pods, place, { type: 'strategic', body: { status } }, { subresource: 'status', fieldManager: 'kubelet', signal });
+      await client.patch(
+        resources.pods,
+        place,
+        { type: 'strategic', body: { status } },
+        { subresource: 'status', fieldManager: 'kubelet', signal },
+      );
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }

@@ -69,6 +69,11 @@ export class StatusWriter {
     const { name, namespace, uid } = pod.metadata;
     // The uid makes it fail on another pod of that name; merging by type leaves the conditions of others alone.
     const body = { metadata: { uid }, status };
-    await this.#client.patch(resources.pods, { name, namespace }, { type: 'strategic', body }, { subresource: 'status', fieldManager: 'kubelet', signal: this.#closed.signal });
+    await this.#client.patch(
+      resources.pods,
+      { name, namespace },
+      { type: 'strategic', body },
+      { subresource: 'status', fieldManager: 'kubelet', signal: this.#closed.signal },
+    );
   }
 }

@@ -39,8 +39,9 @@ export async function testInside(namespaces: NodeNamespaces, file: string): Prom
   const inNode = (host: string): string => path.join(paths.checkout, path.relative(path.resolve(import.meta.dirname, '../../..'), host));
   const [program = '', ...args] = namespaces.enter([inNode(process.execPath), '--test-reporter=spec', '--test-force-exit', inNode(file)]);
   // Without what Node's test runner tells its own children, which would make the report binary.
-  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const child = spawn(program, args, { stdio: 'inherit', env: { ...env, NODE_NO_WARNINGS: '1' } });
+  const env: NodeJS.ProcessEnv = { ...process.env, NODE_NO_WARNINGS: '1' };
+  delete env['NODE_TEST_CONTEXT'];
+  const child = spawn(program, args, { stdio: 'inherit', env });
   const [code] = (await once(child, 'exit')) as [number | null];
   return code;
 }

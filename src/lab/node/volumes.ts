@@ -65,10 +65,14 @@ export class Volumes {
     return (container.volumeMounts ?? []).map((mount) => {
       const volume = this.#pod.spec?.volumes?.find((candidate) => candidate.name === mount.name);
       if (volume === undefined) throw new IsthmusError('LAB_VOLUME', `the pod has no volume "${mount.name}"`);
-      const subPath = mount.subPathExpr === undefined ? (mount.subPath ?? '') : mount.subPathExpr.replace(/\$\(([^)]*)\)/g, (_, name: string) => env[name] ?? '');
+      const subPath =
+        mount.subPathExpr === undefined
+          ? (mount.subPath ?? '')
+          : mount.subPathExpr.replace(/\$\(([^)]*)\)/g, (_, name: string) => env[name] ?? '');
       const base = this.#folderOf(volume);
       const source = path.join(base, subPath);
-      if (source !== base && !source.startsWith(`${base}/`)) throw new IsthmusError('LAB_VOLUME', `sub-path "${subPath}" leaves its volume`);
+      if (source !== base && !source.startsWith(`${base}/`))
+        throw new IsthmusError('LAB_VOLUME', `sub-path "${subPath}" leaves its volume`);
       if (subPath !== '' && !existsSync(source)) mkdirSync(source, { recursive: true, mode: 0o755 });
       return {
         source,
@@ -130,7 +134,8 @@ export class Volumes {
     for (const source of projected.sources ?? []) {
       const mode = projected.defaultMode;
       if (source.secret !== undefined) files.push(...(await this.#fromObject('secret', source.secret.name ?? '', source.secret, mode)));
-      else if (source.configMap !== undefined) files.push(...(await this.#fromObject('configMap', source.configMap.name ?? '', source.configMap, mode)));
+      else if (source.configMap !== undefined)
+        files.push(...(await this.#fromObject('configMap', source.configMap.name ?? '', source.configMap, mode)));
       else if (source.downwardAPI !== undefined) files.push(...this.#fromPod(source.downwardAPI.items ?? [], mode));
       else if (source.serviceAccountToken !== undefined) {
         const { audience, expirationSeconds, path: name } = source.serviceAccountToken;
@@ -198,7 +203,13 @@ interface DownwardItem {
 
 /** The folder's name, as the kubelet's: `kubernetes.io~` and the volume plugin. */
 function kindOf(volume: IVolume): string {
-  const kinds = { emptyDir: 'empty-dir', secret: 'secret', configMap: 'configmap', downwardAPI: 'downward-api', projected: 'projected' } as const;
+  const kinds = {
+    emptyDir: 'empty-dir',
+    secret: 'secret',
+    configMap: 'configmap',
+    downwardAPI: 'downward-api',
+    projected: 'projected',
+  } as const;
   const kind = (Object.keys(kinds) as (keyof typeof kinds)[]).find((name) => volume[name] !== undefined);
   if (kind === undefined) throw new IsthmusError('LAB_VOLUME', `volume "${volume.name}" is of a kind that the lab does not have`);
   return `kubernetes.io~${kinds[kind]}`;
@@ -212,7 +223,8 @@ function makeHostPath(target: string, type: string): void {
   if (type === 'DirectoryOrCreate') mkdirSync(target, { recursive: true, mode: 0o755 });
   const stat = statSync(target, { throwIfNoEntry: false });
   if (stat === undefined) throw new IsthmusError('LAB_VOLUME', `hostPath ${target} does not exist on the node`);
-  const wrong = (type === 'Directory' && !stat.isDirectory()) || (type === 'File' && !stat.isFile()) || (type === 'Socket' && !stat.isSocket());
+  const wrong =
+    (type === 'Directory' && !stat.isDirectory()) || (type === 'File' && !stat.isFile()) || (type === 'Socket' && !stat.isSocket());
   if (wrong) throw new IsthmusError('LAB_VOLUME', `hostPath ${target} is no ${type}`);
 }
 

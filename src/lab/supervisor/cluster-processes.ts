@@ -32,7 +32,7 @@ export async function apiServerProcess(): Promise<void> {
 export async function controllersProcess(): Promise<void> {
   await runUntilStopped(createLogger('controllers'), async (signal) => {
     const [{ KubeClient }, { runControllers }] = await Promise.all([import('../../kube/index.ts'), import('../controllers/index.ts')]);
-    const { clusterPkiFiles } = await import('../apiserver/pki/cluster-pki.ts');
+    const { clusterPkiFiles } = await import('../apiserver/pki/files.ts');
     const plan = readPlan();
     const files = clusterPkiFiles(paths.cluster);
     using client = KubeClient.fromKubeconfig({ path: files.controllerManagerKubeconfig });
@@ -45,10 +45,13 @@ export async function controllersProcess(): Promise<void> {
 export async function nodeProcess(): Promise<void> {
   await runUntilStopped(createLogger('node'), async (signal) => {
     const [{ KubeClient }, { runNode }] = await Promise.all([import('../../kube/index.ts'), import('../node/run.ts')]);
-    const { clusterPkiFiles } = await import('../apiserver/pki/cluster-pki.ts');
+    const { clusterPkiFiles } = await import('../apiserver/pki/files.ts');
     const files = clusterPkiFiles(paths.cluster);
     using client = KubeClient.fromKubeconfig({ path: files.nodeKubeconfig });
-    await runNode({ plan: readPlan(), client, tls: { ca: files.ca, cert: files.kubelet, key: files.kubeletKey }, onReady: sayReady }, signal);
+    await runNode(
+      { plan: readPlan(), client, tls: { ca: files.ca, cert: files.kubelet, key: files.kubeletKey }, onReady: sayReady },
+      signal,
+    );
   });
 }
 

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 
 import { kubeconfig } from '../../kube/index.ts';
 import { kubeconfigText } from '../apiserver/pki/kubeconfig.ts';
-import { clusterPkiFiles } from '../apiserver/pki/cluster-pki.ts';
+import { clusterPkiFiles } from '../apiserver/pki/files.ts';
 import type { ClusterPlan } from '../network/plan.ts';
 import { labFiles } from '../paths.ts';
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { IsthmusError } from '../../core/index.ts';
@@ -35,4 +35,5 @@ export function removeFiles(state: LabState): void {
   for (const file of [files.spec, files.kubeconfig, path.join(state.directory, files.socket), files.log, files.mountPoint, files.state]) {
     rmSync(file, { recursive: true, force: true });
   }
+  if (readdirSync(state.directory).length === 0) rmdirSync(state.directory);
 }

@@ -36,7 +36,7 @@ export async function supervise({ spec, listeners, events }: SuperviseOptions, s
   if (spec.diesWithCaller) caller.once('close', () => orphaned.abort(new Error('the process that started the lab has ended')));
   const signal = AbortSignal.any([stopped, orphaned.signal]);
   const tell = (event: StartEvent): void => void caller.write(`${JSON.stringify(event)}\n`);
-  let starting = true;
+  const start = { over: false };
   try {
     await runCommand('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'isthmus-lab', '/run']);
     await makeNodeNetwork(spec.clusters, spec.network);
@@ -44,13 +44,15 @@ export async function supervise({ spec, listeners, events }: SuperviseOptions, s
     await serveControl(spec.directory, () => clusters.map((cluster) => cluster.status()), signal);
     tell({ event: 'progress', message: 'network and nodes are made, API servers start' });
     void Promise.all(clusters.map((cluster) => cluster.ready)).then(() => {
-      starting = false;
+      start.over = true;
       tell({ event: 'ready' });
     });
     await Promise.all(clusters.map((cluster) => cluster.run(signal)));
   } catch (error) {
-    if (starting)
-      await new Promise<void>((resolve) => caller.end(`${JSON.stringify({ event: 'failed', message: describeError(error) })}\n`, () => resolve()));
+    if (!start.over)
+      await new Promise<void>((resolve) =>
+        caller.end(`${JSON.stringify({ event: 'failed', message: describeError(error) })}\n`, () => resolve()),
+      );
     throw error;
   }
 }

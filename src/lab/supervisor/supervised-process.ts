@@ -68,18 +68,19 @@ export class SupervisedProcess {
   async run(signal: AbortSignal): Promise<void> {
     const backoff = new Backoff({ initial: 200, max: 10_000, jitter: 0 });
     const { log, name } = this.#spec;
+    const stopped = (): boolean => signal.aborted;
     for (let first = true; ; first = false) {
       const startedAt = now();
       const since = performance.now();
       this.#set({ startedAt, ready: false, ...(!first && { restarts: this.#state.restarts + 1 }) });
       const { code, signal: by } = await this.#once(signal);
-      if (signal.aborted) return;
+      if (stopped()) return;
       this.#set({ pid: undefined, ready: false, lastExit: { code, signal: by, startedAt, finishedAt: now() } });
       if (performance.now() - since > steady) backoff.reset();
       const wait = performance.now() - since > steady ? 0 : backoff.next();
       log.warn({ process: name, code, signal: by, restartMs: wait }, 'process ended');
       await sleep(wait, signal).catch(() => undefined);
-      if (signal.aborted) return;
+      if (stopped()) return;
     }
   }
 
