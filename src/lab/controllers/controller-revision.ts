@@ -1,8 +1,8 @@
 import type { ControllerRevision, DaemonSet, StatefulSet } from '../../api/kubernetes.ts';
 import { resources } from '../../api/resources.ts';
-import { isAlreadyExists } from '../../kube/index.ts';
-import type { ControllerContext } from './controller.ts';
+import { isAlreadyExists, type KubeClient } from '../../kube/index.ts';
 import { semanticallyEqual } from './equality.ts';
+import type { ObjectCache } from './object-cache.ts';
 import type { PodTemplate } from './objects.ts';
 import { controllerReference } from './ownership.ts';
 import { controllerRevisionHashLabel, templateHash } from './template-hash.ts';
@@ -19,12 +19,11 @@ export interface Revisions {
  * removes those beyond spec.revisionHistoryLimit that no pod is from (`inUse`: hashes).
  */
 export async function syncRevisions(
-  context: ControllerContext,
+  client: KubeClient,
+  cache: ObjectCache<ControllerRevision>,
   owner: DaemonSet | StatefulSet,
   inUse: ReadonlySet<string>,
 ): Promise<Revisions> {
-  const { client, caches } = context;
-  const cache = caches.for(resources.controllerRevisions);
   const known = [...cache.controlledBy(owner.metadata.uid)].sort((a, b) => a.revision - b.revision);
   const template = owner.spec?.template ?? {};
   const hash = templateHash(template);

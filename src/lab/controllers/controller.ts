@@ -54,12 +54,25 @@ export function isNamespaceTerminating(error: unknown): boolean {
 /** Tells of something on an object; the work goes on meanwhile. */
 export type RecordEvent = (about: KubeObject, type: EventInput['type'], reason: string, message: string) => void;
 
+/** Events that wait to be written; of more, the new ones are dropped (client-go's limit). */
+const mostWaitingEvents = 1000;
+
 /** Events from this component, one after the other, so that `kubectl describe` shows them in the order of what happened. */
 export function eventRecorder(context: ControllerContext, component: string): RecordEvent {
   const recorder = new EventRecorder({ client: context.client, component, log: context.log });
   let last = Promise.resolve();
+  let waiting = 0;
   return (about, type, reason, message) => {
-    last = last.then(() => recorder.record({ about, type, reason, message }));
+    if (waiting >= mostWaitingEvents) {
+      context.log.warn({ component, reason, about: about.metadata.name }, 'too many events wait to be written: this one is dropped');
+      return;
+    }
+    waiting++;
+    last = last
+      .then(() => recorder.record({ about, type, reason, message }))
+      .finally(() => {
+        waiting--;
+      });
   };
 }
 

@@ -15,6 +15,7 @@ export function daemonSetController(context: ControllerContext): Controller {
   const daemonSets = caches.for(resources.daemonSets);
   const pods = caches.for(resources.pods);
   const nodes = caches.for(resources.nodes);
+  const revisions = caches.for(resources.controllerRevisions);
   const podControl = new PodControl(context, eventRecorder(context, 'daemonset-controller'));
 
   const controller = keyedController(context, 'daemonset', async (key) => {
@@ -23,7 +24,7 @@ export function daemonSetController(context: ControllerContext): Controller {
     const { selector, template } = daemonSet.spec;
     const owned = await claim(client, resources.pods, daemonSet, selector, pods.inNamespace(daemonSet.metadata.namespace));
     const inUse = new Set(owned.map((pod) => pod.metadata.labels?.[controllerRevisionHashLabel] ?? ''));
-    const hash = revisionHash((await syncRevisions(context, daemonSet, inUse)).current);
+    const hash = revisionHash((await syncRevisions(client, revisions, daemonSet, inUse)).current);
 
     const input = { daemonSet, nodes: [...nodes.list()], pods: owned, hash, now: clock.now() };
     const plan = planDaemonSet(input);

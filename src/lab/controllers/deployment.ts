@@ -1,7 +1,15 @@
 import type { Deployment, ReplicaSet } from '../../api/kubernetes.ts';
 import { resources } from '../../api/resources.ts';
 import { isAlreadyExists } from '../../kube/index.ts';
-import { apiMessage, eventRecorder, keyedController, type Controller, type ControllerContext, type RecordEvent } from './controller.ts';
+import {
+  apiMessage,
+  eventRecorder,
+  isNamespaceTerminating,
+  keyedController,
+  type Controller,
+  type ControllerContext,
+  type RecordEvent,
+} from './controller.ts';
 import {
   expiredReplicaSets,
   findNewReplicaSet,
@@ -168,7 +176,7 @@ class DeploymentReconciler {
       return created;
     } catch (error) {
       if (!isAlreadyExists(error)) {
-        await this.#reportCreateFailure(deployment, old, name, error);
+        if (!isNamespaceTerminating(error)) await this.#reportCreateFailure(deployment, old, name, error);
         throw error;
       }
       await this.#resolveCollision(deployment, replicaSet);

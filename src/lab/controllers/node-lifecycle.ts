@@ -70,8 +70,11 @@ export function nodeLifecycleController(context: ControllerContext): Controller 
     return { metadata: { uid: pod.metadata.uid }, status: { conditions: [condition] } };
   }
 
-  nodes.onChange(({ key, type }) => {
-    if (type === 'add') seen.set(key, clock.now());
+  nodes.onChange(({ key, object, old }) => {
+    // What the node says of itself is a sign of life too; only this controller says Unknown.
+    const said = object && readyCondition(object);
+    if (object !== undefined && said?.status !== 'Unknown' && !semanticallyEqual(said, old && readyCondition(old)))
+      seen.set(key, clock.now());
     controller.queue.add(key);
   });
   leases.onChange(({ object }) => {
@@ -83,8 +86,12 @@ export function nodeLifecycleController(context: ControllerContext): Controller 
 
 type NodeConditions = NonNullable<NonNullable<Node['status']>['conditions']>;
 
+function readyCondition(node: Node): NodeConditions[number] | undefined {
+  return node.status?.conditions?.find(({ type }) => type === 'Ready');
+}
+
 function readiness(node: Node): string | undefined {
-  return node.status?.conditions?.find(({ type }) => type === 'Ready')?.status;
+  return readyCondition(node)?.status;
 }
 
 /** The conditions of a node that says nothing any more. */

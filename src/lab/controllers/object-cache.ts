@@ -1,6 +1,6 @@
 import type { KubeObject } from '../../api/kubernetes.ts';
 import type { ResourceType } from '../../api/resources.ts';
-import type { Logger } from '../../core/index.ts';
+import { IsthmusError, type Logger } from '../../core/index.ts';
 import { Informer, keyOf, type Change, type KubeClient } from '../../kube/index.ts';
 
 /** How long a write may take to come back by watch before a controller goes on without it, milliseconds. */
@@ -53,9 +53,12 @@ export class ObjectCache<T extends KubeObject> {
   readonly #byNamespace = new Index<T>((object) => object.metadata.namespace ?? '');
   readonly #byController = new Index<T>(controllerUid);
   readonly #waiters = new Set<(change: Change<T>) => void>();
+  /** Rejects for those who wait when nothing will be seen any more. */
+  readonly #stopped = Promise.withResolvers<never>();
 
   constructor(client: KubeClient, type: ResourceType<T>, log: Logger, options: { readonly metadataOnly?: boolean } = {}) {
     this.type = type;
+    this.#stopped.promise.catch(() => undefined);
     this.#informer = new Informer({ client, type, log, ...options });
     this.#informer.onChange((changes) => {
       for (const change of changes) {
@@ -71,8 +74,9 @@ export class ObjectCache<T extends KubeObject> {
     return this.#informer.synced;
   }
 
-  run(signal: AbortSignal): Promise<void> {
-    return this.#informer.run(signal);
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#informer.run(signal);
+    this.#stopped.reject(signal.reason);
   }
 
   /** By `namespace/name`, or `name` where there are no namespaces. */
@@ -102,7 +106,8 @@ export class ObjectCache<T extends KubeObject> {
 
   /**
    * Resolves when the cache shows what was written, or that the object is gone. A controller that creates or deletes waits
-   * for it before it looks at the cache again: otherwise it would create or delete the same once more.
+   * for it before it looks at the cache again: otherwise it would create or delete the same once more. Rejects when the cache
+   * is stopped meanwhile.
    */
   caughtUp(written: T): Promise<void> {
     const key = keyOf(written);
@@ -138,7 +143,7 @@ export class ObjectCache<T extends KubeObject> {
     this.#waiters.add(waiter);
     const timer = setTimeout(resolve, catchUpTimeout, undefined);
     try {
-      await promise;
+      await Promise.race([promise, this.#stopped.promise]);
     } finally {
       clearTimeout(timer);
       this.#waiters.delete(waiter);
@@ -151,17 +156,19 @@ export class ObjectCaches {
   readonly #client: KubeClient;
   readonly #log: Logger;
   readonly #caches = new Map<string, ObjectCache<KubeObject>>();
+  #started = false;
 
   constructor(client: KubeClient, log: Logger) {
     this.#client = client;
     this.#log = log;
   }
 
-  /** The cache of this kind; ask before {@link run}. */
+  /** The cache of this kind. It has to be asked for before {@link run}: one that nobody fills would show nothing for ever. */
   for<T extends KubeObject>(type: ResourceType<T>): ObjectCache<T> {
     const name = `${type.plural}.${type.group}`;
     let cache = this.#caches.get(name);
     if (cache === undefined) {
+      if (this.#started) throw new IsthmusError('ISTHMUS_INTERNAL', `the cache of ${name} is asked for after the caches were started`);
       // The map holds caches of many kinds; the name ties each to the T it was made for.
       cache = new ObjectCache(this.#client, type, this.#log) as unknown as ObjectCache<KubeObject>;
       this.#caches.set(name, cache);
@@ -179,6 +186,7 @@ export class ObjectCaches {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    this.#started = true;
     await Promise.all([...this.#caches.values()].map((cache) => cache.run(signal)));
   }
 }

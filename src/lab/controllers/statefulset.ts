@@ -16,6 +16,7 @@ export function statefulSetController(context: ControllerContext): Controller {
   const { client, caches, clock } = context;
   const statefulSets = caches.for(resources.statefulSets);
   const pods = caches.for(resources.pods);
+  const revisions = caches.for(resources.controllerRevisions);
   const record = eventRecorder(context, 'statefulset-controller');
   const podControl = new PodControl(context, record);
 
@@ -39,7 +40,7 @@ export function statefulSetController(context: ControllerContext): Controller {
       pods.inNamespace(statefulSet.metadata.namespace),
     );
     const inUse = new Set(owned.map((pod) => pod.metadata.labels?.[controllerRevisionHashLabel] ?? ''));
-    const { current: update, all } = await syncRevisions(context, statefulSet, inUse);
+    const { current: update, all } = await syncRevisions(client, revisions, statefulSet, inUse);
     const current = all.find(({ metadata }) => metadata.name === statefulSet.status?.currentRevision) ?? update;
     const [currentHash, updateHash] = [revisionHash(current), revisionHash(update)];
 
