@@ -3,9 +3,10 @@ import { ConnectError, createClient } from '@connectrpc/connect';
 
 import { IstioCertificateRequestSchema, IstioCertificateService } from '../api/gen/istio/ca_pb.js';
 import { IsthmusError } from '../core/index.ts';
-import { createCsr, splitPem } from '../pki/index.ts';
+import { splitPem } from '../pki/index.ts';
 import { connectGrpc, type ClientTls } from '../xds/index.ts';
 import type { SignedCertificate } from './certificates.ts';
+import { createSigningRequest } from './signing-request.ts';
 
 export interface CertificateClientOptions {
   readonly address: string;
@@ -31,7 +32,7 @@ export async function requestCertificate(
   options: CertificateClientOptions,
   signal: AbortSignal,
 ): Promise<SignedCertificate> {
-  const { csr, key } = await createCsr({ uri: identity });
+  const { csr, privateKey } = await createSigningRequest(identity);
   const bounded = AbortSignal.any([signal, AbortSignal.timeout(requestTimeout)]);
   using connection = await connectGrpc({ url: options.address, tls: await options.tls(), signal: bounded });
   const client = createClient(IstioCertificateService, connection.transport);
@@ -42,7 +43,7 @@ export async function requestCertificate(
   });
   try {
     const { certChain } = await client.createCertificate(request, { signal: bounded, headers: { ...(await options.headers()) } });
-    return splitChain(identity, certChain, key);
+    return splitChain(identity, certChain, privateKey);
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
     throw new IsthmusError('ZTUNNEL_CERTIFICATE', `signing gRPC error (${String(error.code)}): ${error.rawMessage}`, { cause: error });

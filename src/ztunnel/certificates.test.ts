@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { describe, test } from 'node:test';
 
 import { createLogger } from '../core/index.ts';
 import { CertificateAuthority, createRoot } from '../pki/index.ts';
 import { Certificates, type SignedCertificate } from './certificates.ts';
+import { createSigningRequest } from './signing-request.ts';
 
 const log = createLogger('test');
 const authority = await CertificateAuthority.create({ material: await createRoot() });
@@ -13,6 +15,17 @@ async function signed(name: string): Promise<SignedCertificate> {
   const { chain, key, roots } = await authority.issueServing({ dnsNames: [], uris: [name] });
   return { certificateChain: chain, privateKey: key, roots };
 }
+
+test('a signing request is signed for its identity and key', async () => {
+  // A length of more than 255 bytes is written in another way.
+  for (const name of [identity('a'), `spiffe://cluster.local/ns/${'n'.repeat(63)}/sa/${'s'.repeat(253)}`]) {
+    const { csr, privateKey } = await createSigningRequest(name);
+    const { leaf } = await authority.issueFromCsr({ csr, uri: name });
+    const certificate = new X509Certificate(leaf);
+    assert.equal(certificate.subjectAltName, `URI:${name}`);
+    assert.equal(certificate.checkPrivateKey(createPrivateKey(privateKey)), true);
+  }
+});
 
 describe('certificates', () => {
   test('are asked for once, however many wait', async () => {

@@ -9,6 +9,7 @@ import { ConnectionTracker } from './connections.ts';
 import { meshClient, signer } from './control-plane.ts';
 import { openMetricsContentType } from './exposition.ts';
 import { HttpEndpoints } from './http-endpoints.ts';
+import { startDns } from './dns/index.ts';
 import { runInPod } from './inpod/index.ts';
 import { parseLocalState, readLocalState } from './local-state.ts';
 import { ZtunnelMetrics } from './metrics.ts';
@@ -63,7 +64,7 @@ async function serve(config: ZtunnelConfig, log: Logger, signal: AbortSignal): P
   readiness.set(gates.proxy, true);
   if (signal.aborted) return;
   const start = async (pod: Pick<PodProxyOptions, 'uid' | 'workloadInfo' | 'namespace'>): Promise<PodProxy> => {
-    const proxy = await startPodProxy({ ...context, ...pod });
+    const proxy = await startPodProxy({ ...context, ...pod, ...(config.dnsProxy && { startDns }) });
     pods.set(pod.uid, proxy);
     return forgetting(proxy, pods);
   };

@@ -18,8 +18,8 @@ let made = 0;
  * Makes a pod `10.x.y.2` whose gateway is this process's namespace at `10.x.y.1`. Only for tests that run in a network
  * namespace of their own (scripts/test.sh unit).
  */
-export async function makePod(options: { readonly address: string; readonly redirect: boolean }): Promise<Pod> {
-  const { address, redirect } = options;
+export async function makePod(options: { readonly address: string; readonly redirect: boolean; readonly dns?: boolean }): Promise<Pod> {
+  const { address, redirect, dns = false } = options;
   const gateway = address.replace(/\d+$/, '1');
   // Test files run side by side in one namespace.
   const name = `pod-${process.pid}-${made++}`;
@@ -38,7 +38,7 @@ export async function makePod(options: { readonly address: string; readonly redi
   await inPod('route', 'add', 'default', 'via', gateway);
   if (redirect) {
     await installRedirection(namespace, {
-      dns: false,
+      dns,
       inbound: true,
       ipv6: false,
       probeAddresses: { ipv4: '169.254.7.127', ipv6: 'fd16:9254:7127:1337:ffff:ffff:ffff:ffff' },

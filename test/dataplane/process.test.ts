@@ -12,6 +12,7 @@ import { Action, AuthorizationSchema, Scope } from '../../src/api/gen/istio/auth
 import { AddressSchema, TunnelProtocol, WorkloadType } from '../../src/api/gen/istio/workload_pb.js';
 import { ZdsServer } from '../../src/cni/zds-server.ts';
 import { createLogger } from '../../src/core/index.ts';
+import { runCommand } from '../../src/linux/index.ts';
 import { CertificateAuthority, certificateServiceRoutes, createRoot, issueIntermediate, verifyAuthority } from '../../src/pki/index.ts';
 import { GrpcServer, ResourceTable, XdsServer } from '../../src/xds/index.ts';
 import { curl, makePod, serveHello, type Pod } from './pods.ts';
@@ -37,7 +38,10 @@ const waiting: (() => void)[] = [];
 before(async () => {
   const root = verifyAuthority(await createRoot());
   authority = await CertificateAuthority.create({ material: await issueIntermediate(root, { cluster: 'cluster-1' }) });
-  client = stack.use(await makePod({ address: '10.11.0.2', redirect: true }));
+  // The pods' programs ask this name server; it does not exist, and need not: queries are redirected.
+  writeFileSync(join(directory, 'resolv.conf'), 'nameserver 10.255.255.53\n');
+  await runCommand('mount', ['--bind', join(directory, 'resolv.conf'), '/etc/resolv.conf']);
+  client = stack.use(await makePod({ address: '10.11.0.2', redirect: true, dns: true }));
   server = stack.use(await makePod({ address: '10.11.1.2', redirect: true }));
   stack.use(await serveHello(server, 5000));
   controlPlane = await startControlPlane();
@@ -99,7 +103,6 @@ function startZtunnel(): ChildProcess {
       CA_ROOT_CA: join(directory, 'root-cert.pem'),
       AUTH_TOKEN: join(directory, 'token'),
       INPOD_UDS: join(directory, 'zds.sock'),
-      ISTIO_META_DNS_CAPTURE: 'false',
       POD_NAME: 'ztunnel-1',
       POD_NAMESPACE: 'istio-system',
       SERVICE_ACCOUNT: 'ztunnel',
@@ -210,6 +213,14 @@ describe('the ztunnel process, between a control plane and a CNI agent', () => {
     assert.deepEqual(new Set(tokens), new Set(['Bearer the token']));
   });
 
+  test('answers for the names of its services', async () => {
+    for (const name of ['hello.demo.svc.cluster.local', 'hello.demo']) {
+      const { output } = await curl(client.namespace, `http://${name}/`);
+      assert.equal(output, 'Hello version: v2 from 10.11.0.2\n', name);
+      await Promise.all([nextLine(), nextLine()]);
+    }
+  });
+
   test('shows its state', async () => {
     const dump = (await (await fetch('http://127.0.0.1:15000/config_dump')).json()) as {
       certificates: { identity: string; state: string }[];
@@ -226,7 +237,7 @@ describe('the ztunnel process, between a control plane and a CNI agent', () => {
     assert.deepEqual(dump.workloads.map(({ name }) => name).sort(), ['hello', 'sleep']);
     assert.deepEqual(Object.keys(dump.workloadState).sort(), ['uid-hello', 'uid-sleep']);
     const metrics = await (await fetch('http://127.0.0.1:15020/metrics')).text();
-    assert.match(metrics, /istio_tcp_connections_opened_total\{reporter="source",source_workload="sleep".* 1\n/);
+    assert.match(metrics, /istio_tcp_connections_opened_total\{reporter="source",source_workload="sleep".* 3\n/);
     assert.match(metrics, /workload_manager_active_proxy_count 2\n/);
     assert.ok(metrics.endsWith('# EOF\n'));
   });
