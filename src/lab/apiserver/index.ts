@@ -4,6 +4,7 @@
  * particular kind beyond what `rest/strategy.ts` and `admission/` name. Nothing that acts on objects by itself may enter:
  * that is what controllers are for, and they are clients like all others.
  */
-export { ensureClusterPki, type ClusterPki, type ClusterPkiFiles, type ClusterPkiOptions } from './pki/cluster-pki.ts';
+export { ensureClusterPki, type ClusterPki, type ClusterPkiOptions } from './pki/cluster-pki.ts';
+export { clusterPkiFiles, type ClusterPkiFiles } from './pki/files.ts';
 export { kubeconfigText, type KubeconfigCluster } from './pki/kubeconfig.ts';
 export { runApiServer, type ApiServerOptions } from './server.ts';

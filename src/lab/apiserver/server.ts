@@ -10,7 +10,7 @@ import { bootstrap } from './bootstrap.ts';
 import { CustomResources } from './custom-resources.ts';
 import { KubeletProxy } from './http/kubelet-proxy.ts';
 import { RequestHandler } from './http/request-handler.ts';
-import { clusterPkiFiles } from './pki/cluster-pki.ts';
+import { clusterPkiFiles } from './pki/files.ts';
 import { Registry } from './registry.ts';
 import type { Cluster } from './rest/cluster.ts';
 import type { HistoryWindow } from './storage/bucket.ts';

@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import path from 'node:path';
 
-import { createRoot, writeFileAtomic } from '../../../pki/index.ts';
 import { createSigningKey, issueLeaf, type KeyedPem, type LeafOptions } from './certificates.ts';
+import { clusterPkiFiles, type ClusterPkiFiles } from './files.ts';
 import { kubeconfigText } from './kubeconfig.ts';
 
 export interface ClusterPkiOptions {
@@ -19,50 +19,12 @@ export interface ClusterPkiOptions {
   readonly port?: number;
 }
 
-/** Files of a cluster's PKI. All keys and kubeconfigs are readable by their owner only. */
-export interface ClusterPkiFiles {
-  readonly ca: string;
-  readonly caKey: string;
-  readonly apiserver: string;
-  readonly apiserverKey: string;
-  /** The API server's identity towards the node. */
-  readonly kubeletClient: string;
-  readonly kubeletClientKey: string;
-  /** The node's server certificate, for port 10250. */
-  readonly kubelet: string;
-  readonly kubeletKey: string;
-  /** Signs service account tokens. */
-  readonly serviceAccountKey: string;
-  /** group system:masters */
-  readonly adminKubeconfig: string;
-  readonly controllerManagerKubeconfig: string;
-  readonly nodeKubeconfig: string;
-}
-
 export interface ClusterPki {
   readonly files: ClusterPkiFiles;
   /** The cluster's CA, PEM. */
   readonly ca: string;
   /** For a kubeconfig of the lab's user: kubernetes-admin of system:masters. */
   readonly admin: KeyedPem;
-}
-
-export function clusterPkiFiles(stateDir: string): ClusterPkiFiles {
-  const pki = (name: string): string => path.join(stateDir, 'pki', name);
-  return {
-    ca: pki('ca.crt'),
-    caKey: pki('ca.key'),
-    apiserver: pki('apiserver.crt'),
-    apiserverKey: pki('apiserver.key'),
-    kubeletClient: pki('apiserver-kubelet-client.crt'),
-    kubeletClientKey: pki('apiserver-kubelet-client.key'),
-    kubelet: pki('kubelet.crt'),
-    kubeletKey: pki('kubelet.key'),
-    serviceAccountKey: pki('sa.key'),
-    adminKubeconfig: path.join(stateDir, 'admin.kubeconfig'),
-    controllerManagerKubeconfig: path.join(stateDir, 'controller-manager.kubeconfig'),
-    nodeKubeconfig: path.join(stateDir, 'node.kubeconfig'),
-  };
 }
 
 /**
@@ -87,8 +49,7 @@ export async function ensureClusterPki(options: ClusterPkiOptions): Promise<Clus
     names: [nodeName, ...addresses, 'localhost', '127.0.0.1'],
   });
   await ensureLeaf(files.kubeletClient, files.kubeletClientKey, { ca, commonName: 'system:apiserver', usage: 'client' });
-  if ((await readIfThere(files.serviceAccountKey)) === undefined)
-    await writeFileAtomic(files.serviceAccountKey, await createSigningKey(), 0o600);
+  if ((await readIfThere(files.serviceAccountKey)) === undefined) await writeFile(files.serviceAccountKey, await createSigningKey(), 0o600);
 
   const server = `https://${bracketed(addresses[0] ?? '127.0.0.1')}:${String(port)}`;
   const client = async (file: string, commonName: string, organizations: readonly string[]): Promise<KeyedPem> => {
@@ -96,7 +57,7 @@ export async function ensureClusterPki(options: ClusterPkiOptions): Promise<Clus
     const pki = path.join(stateDir, 'pki', name);
     const identity = await ensureLeaf(`${pki}.crt`, `${pki}.key`, { ca, commonName, organizations, usage: 'client' });
     const text = kubeconfigText([{ name: clusterName, server, ca: ca.certificate, user: identity }]);
-    if ((await readIfThere(file)) !== text) await writeFileAtomic(file, text, 0o600);
+    if ((await readIfThere(file)) !== text) await writeFile(file, text, 0o600);
     return identity;
   };
   const admin = await client(files.adminKubeconfig, 'kubernetes-admin', ['system:masters']);
@@ -108,9 +69,10 @@ export async function ensureClusterPki(options: ClusterPkiOptions): Promise<Clus
 async function ensureCa(files: ClusterPkiFiles, clusterName: string): Promise<KeyedPem> {
   const [certificate, key] = await Promise.all([readIfThere(files.ca), readIfThere(files.caKey)]);
   if (certificate !== undefined && key !== undefined) return { certificate, key };
+  const { createRoot } = await import('../../../pki/index.ts');
   const made = await createRoot({ organization: clusterName, commonName: 'kubernetes' });
-  await writeFileAtomic(files.caKey, made.key, 0o600);
-  await writeFileAtomic(files.ca, made.certificate, 0o644);
+  await writeFile(files.caKey, made.key, 0o600);
+  await writeFile(files.ca, made.certificate, 0o644);
   return made;
 }
 
@@ -118,8 +80,8 @@ async function ensureLeaf(file: string, keyFile: string, options: LeafOptions): 
   const [certificate, key] = await Promise.all([readIfThere(file), readIfThere(keyFile)]);
   if (certificate !== undefined && key !== undefined && isGood(certificate, options)) return { certificate, key };
   const made = await issueLeaf(options);
-  await writeFileAtomic(keyFile, made.key, 0o600);
-  await writeFileAtomic(file, made.certificate, 0o644);
+  await writeFile(keyFile, made.key, 0o600);
+  await writeFile(file, made.certificate, 0o644);
   return made;
 }
 
@@ -129,6 +91,12 @@ function isGood(pem: string, { ca, names = [] }: LeafOptions): boolean {
   if (!certificate.verify(new X509Certificate(ca.certificate).publicKey)) return false;
   if (certificate.validToDate.getTime() < Date.now() + 30 * 24 * 3600 * 1000) return false;
   return names.every((name) => (isIP(name) === 0 ? certificate.checkHost(name) : certificate.checkIP(name)) !== undefined);
+}
+
+/** The PKI room is loaded when there is something to make: most starts find everything there. */
+async function writeFile(file: string, content: string, mode: number): Promise<void> {
+  const { writeFileAtomic } = await import('../../../pki/index.ts');
+  await writeFileAtomic(file, content, mode);
 }
 
 async function readIfThere(file: string): Promise<string | undefined> {
