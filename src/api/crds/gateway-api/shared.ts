@@ -261,7 +261,7 @@ export const listener = object(
         rules: [
           rule(
             'certificateRefs or options must be specified when mode is Terminate',
-            "self.mode != 'Terminate' || size(self.certificateRefs) > 0 || size(self.options) > 0",
+            "self.mode != 'Terminate' || (has(self.certificateRefs) && self.certificateRefs.size() > 0) || (has(self.options) && self.options.size() > 0)",
           ),
         ],
       },

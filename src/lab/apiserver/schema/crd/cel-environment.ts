@@ -3,6 +3,7 @@ import { isIP, isIPv4 } from 'node:net';
 import { Environment } from '@marcbachmann/cel-js';
 
 import { canonicalQuantity, compareQuantities } from '../quantity.ts';
+import { toLibraryDialect } from './cel-dialect.ts';
 import { isCidr, isUri } from './formats.ts';
 import { regularExpression } from './regular-expression.ts';
 
@@ -18,16 +19,12 @@ export function programOf(rule: string): Program {
   let program = programs.get(rule);
   if (program === undefined) {
     environment ??= createEnvironment();
-    const parsed = environment.parse(rule.replace(literalOrMatches, (token) => (token === '.matches(' ? '.matchesRe2(' : token)));
+    const parsed = environment.parse(toLibraryDialect(rule));
     program = (variables) => parsed({ ...variables });
     programs.set(rule, program);
   }
   return program;
 }
-
-/** String literals, which stay as they are, and the calls of `matches`, for which there is a variant here that knows RE2's syntax. */
-const literalOrMatches =
-  /[rR](?:"""[\s\S]*?"""|'''[\s\S]*?'''|"[^"]*"|'[^']*')|"""[\s\S]*?"""|'''[\s\S]*?'''|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\.matches\(/g;
 
 class UrlValue {
   readonly url: URL;
