@@ -1,5 +1,3 @@
-import { existsSync, readFileSync } from 'node:fs';
-
 import { ports } from '../api/names.ts';
 import { IsthmusError } from '../core/index.ts';
 import { applyNftables, runCommand, type NetworkNamespace } from '../linux/index.ts';
@@ -35,7 +33,7 @@ const rulePriority = '32764';
  * rules of an agent before us, is the same as once. CNI_REDIRECTION when it fails; then nothing is redirected.
  */
 export async function installRedirection(namespace: NetworkNamespace, options: RedirectionOptions): Promise<void> {
-  const ipv6 = options.ipv6 && hasIpv6(namespace);
+  const ipv6 = options.ipv6 && namespace.hasIpv6();
   try {
     // The route first: rules without it would leave answers without a way.
     await routeMarked(namespace, '-4', '0.0.0.0/0');
@@ -52,7 +50,7 @@ export async function removeRedirection(namespace: NetworkNamespace): Promise<vo
     await applyNftables(namespace, dropTables());
     for (const [family, present] of [
       ['-4', true],
-      ['-6', hasIpv6(namespace)],
+      ['-6', namespace.hasIpv6()],
     ] as const) {
       if (!present) continue;
       // 2: there is no such rule or route.
@@ -62,14 +60,6 @@ export async function removeRedirection(namespace: NetworkNamespace): Promise<vo
   } catch (cause) {
     throw new IsthmusError('CNI_REDIRECTION', `redirection in network namespace ${namespace.name} could not be removed`, { cause });
   }
-}
-
-/** IPv6 is there and not switched off. */
-function hasIpv6(namespace: NetworkNamespace): boolean {
-  return namespace.runInside(() => {
-    const setting = '/proc/sys/net/ipv6/conf/lo/disable_ipv6';
-    return existsSync(setting) && readFileSync(setting, 'utf8').trim() === '0';
-  });
 }
 
 /** Packets of marked connections go to the loopback interface, where ztunnel's transparent sockets take them. */

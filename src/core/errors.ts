@@ -48,6 +48,7 @@ export const errorCodes = {
   ZTUNNEL_POLICY_CHANGED: 'a changed authorization policy closed the connection',
   ZTUNNEL_CERTIFICATE: 'there is no certificate for an identity',
   ZTUNNEL_DRAINED: 'the proxy stopped while the connection was open',
+  ZTUNNEL_DNS_FORWARD: 'no name server answered a query that was passed on',
   ZTUNNEL_ZDS_MESSAGE: 'a packet of the CNI agent cannot be read',
   ZTUNNEL_ZDS_PROTOCOL: 'the CNI agent broke the rules of their protocol',
   ZTUNNEL_POD_PENDING: "a pod's proxy could not start and is tried again",

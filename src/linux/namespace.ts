@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, stat, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, stat, writeFileSync } from 'node:fs';
 
 import { IsthmusError } from '../core/index.ts';
 import { CLONE_NEWNET, MS_BIND, NS_GET_NSTYPE, SIOCGSKNS, checked, ioctl, mount, setns, unshare } from './libc.ts';
@@ -89,15 +89,26 @@ export class NetworkNamespace implements Disposable {
    * everything after would happen in the wrong network.
    */
   runInside<T>(fn: () => T): T {
-    const result = window(this, () => {
+    const enter = (): T => {
       checked(setns(this.fd, CLONE_NEWNET), 'setns', `enter network namespace ${this.name}`, 'CAP_SYS_ADMIN is needed');
       return fn();
-    });
+    };
+    // Staying where one is takes no capability, which a gateway for example does not have.
+    const result = inside === undefined && this === own() ? fn() : window(this, enter);
     if (result instanceof Promise) {
       result.catch(() => undefined);
       throw new IsthmusError('ISTHMUS_INTERNAL', 'runInside was given an asynchronous function');
     }
     return result;
+  }
+
+  /** Whether IPv6 exists in the namespace and is not switched off on its loopback interface. */
+  hasIpv6(): boolean {
+    return this.runInside(() => {
+      // procfs shows the settings of the reader's namespace.
+      const setting = '/proc/sys/net/ipv6/conf/lo/disable_ipv6';
+      return existsSync(setting) && readFileSync(setting, 'utf8').trim() === '0';
+    });
   }
 
   /** Mounts the namespace on a new file, which keeps it alive and gives it a name (as `ip netns` and CNI runtimes do). */

@@ -57,7 +57,9 @@ function bestService(hostname: string, { resolver, client, clusterDomain }: Look
       (service.vips.length > 0 || service.hostname.endsWith(`.svc.${clusterDomain}`)) &&
       (service.visibility === 'Public' || service.namespace === client.namespace),
   );
-  return candidates.find(({ namespace }) => namespace === client.namespace) ?? candidates.find(({ canonical }) => canonical) ?? candidates[0];
+  return (
+    candidates.find(({ namespace }) => namespace === client.namespace) ?? candidates.find(({ canonical }) => canonical) ?? candidates[0]
+  );
 }
 
 function addressesOf(service: Service, family: AddressFamily, options: LookupOptions): readonly string[] {

@@ -1,8 +1,7 @@
-import { isIPv4 } from 'node:net';
-
 import { decode, type DecodedPacket, type OptAnswer } from 'dns-packet';
+import ipaddr from 'ipaddr.js';
 
-import { encodeSockaddrBytes } from './ip-bytes.ts';
+import { isIPv4 } from '../state/address.ts';
 
 /** Result codes of RFC 1035 and 6895. */
 export const rcodes = { success: 0, formatError: 1, serverFailure: 2, nameError: 3, notImplemented: 4, refused: 5 } as const;
@@ -32,7 +31,14 @@ export interface Malformed {
 }
 
 const headerLength = 12;
-const flagBits = { response: 0x8000, opcode: 0x7800, authoritative: 0x0400, truncated: 0x0200, recursionDesired: 0x0100, recursionAvailable: 0x0080 } as const;
+const flagBits = {
+  response: 0x8000,
+  opcode: 0x7800,
+  authoritative: 0x0400,
+  truncated: 0x0200,
+  recursionDesired: 0x0100,
+  recursionAvailable: 0x0080,
+} as const;
 
 /** Reads a query. Responses, other opcodes and garbage are {@link Malformed}, with FORMERR or NOTIMP to answer. */
 export function parseQuery(bytes: Buffer): DnsQuery | Malformed {
@@ -79,7 +85,10 @@ function questionEnd(bytes: Buffer): number | undefined {
 function malformed(bytes: Buffer, rcode: Rcode): Malformed {
   const answer = Buffer.alloc(headerLength);
   bytes.copy(answer, 0, 0, 2);
-  answer.writeUInt16BE(flagBits.response | (bytes.readUInt16BE(2) & (flagBits.opcode | flagBits.recursionDesired)) | flagBits.recursionAvailable | rcode, 2);
+  answer.writeUInt16BE(
+    flagBits.response | (bytes.readUInt16BE(2) & (flagBits.opcode | flagBits.recursionDesired)) | flagBits.recursionAvailable | rcode,
+    2,
+  );
   return { malformed: true, answer };
 }
 
@@ -118,7 +127,7 @@ export function encodeAnswer(query: DnsQuery, content: AnswerContent, maxLength:
     owner = Buffer.from([0xc0 | (offset >> 8), offset & 0xff]);
   }
   for (const address of content.addresses ?? []) {
-    records.push(record(owner, isIPv4(address) ? types.A : types.AAAA, ttl, encodeSockaddrBytes(address)));
+    records.push(record(owner, isIPv4(address) ? types.A : types.AAAA, ttl, Buffer.from(ipaddr.parse(address).toByteArray())));
   }
   const authority = content.authority === undefined ? [] : [startOfAuthority(content.authority, ttl)];
   const opt = query.edns === undefined ? [] : [optRecord(query.edns)];
@@ -153,7 +162,10 @@ export function isAnswerTo(answer: Buffer, query: DnsQuery, id: number): boolean
   // A server that cannot read the question may leave it out.
   if (answer.readUInt16BE(4) === 0) return answer.length === headerLength;
   const question = answer.subarray(headerLength, headerLength + query.question.length);
-  return question.length === query.question.length && question.toString('latin1').toLowerCase() === query.question.toString('latin1').toLowerCase();
+  return (
+    question.length === query.question.length &&
+    question.toString('latin1').toLowerCase() === query.question.toString('latin1').toLowerCase()
+  );
 }
 
 export function isTruncated(answer: Buffer): boolean {
@@ -162,12 +174,8 @@ export function isTruncated(answer: Buffer): boolean {
 
 function takeWhileFitting(records: readonly Buffer[], room: number): readonly Buffer[] {
   let used = 0;
-  return records.slice(0, records.findIndex((part) => (used += part.length) > room) === -1 ? records.length : records.findIndex(untilOver(room)));
-}
-
-function untilOver(room: number): (part: Buffer) => boolean {
-  let used = 0;
-  return (part) => (used += part.length) > room;
+  const firstOver = records.findIndex((part) => (used += part.length) > room);
+  return firstOver === -1 ? records : records.slice(0, firstOver);
 }
 
 function record(owner: Buffer, type: number, ttl: number, data: Buffer): Buffer {
