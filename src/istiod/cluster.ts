@@ -3,7 +3,7 @@ import { apiVersionOf, resources, type ResourceType } from '../api/resources.ts'
 import { labels } from '../api/names.ts';
 import { source, type Collection, type Graph, type Source } from '../collections/index.ts';
 import { describeError, retry, type Logger } from '../core/index.ts';
-import { Informer, isNotFound, type Change, type KubeClient } from '../kube/index.ts';
+import { Informer, KubeApiError, type Change, type KubeClient } from '../kube/index.ts';
 import type { MeshInputs } from '../mesh/index.ts';
 
 /**
@@ -117,7 +117,8 @@ async function isServed(client: KubeClient, type: ResourceType, signal: AbortSig
     const list = (await client.request({ method: 'GET', path, signal })) as { resources?: readonly { name?: string }[] } | undefined;
     return list?.resources?.some(({ name }) => name === type.plural) ?? false;
   } catch (error) {
-    if (isNotFound(error)) return false;
+    // A group that nobody serves is answered by the web server beneath, without a reason.
+    if (error instanceof KubeApiError && error.httpCode === 404) return false;
     throw error;
   }
 }
