@@ -23,12 +23,9 @@ const listing = [
   query('timeoutSeconds', 'integer'),
   query('watch', 'boolean'),
 ];
-const patchTypes = [
-  'application/apply-patch+yaml',
-  'application/json-patch+json',
-  'application/merge-patch+json',
-  'application/strategic-merge-patch+json',
-];
+const patchTypes = ['application/apply-patch+yaml', 'application/json-patch+json', 'application/merge-patch+json'];
+/** Built-in kinds alone; kubectl apply decides by this how it patches. */
+const strategicPatch = 'application/strategic-merge-patch+json';
 
 /** References to the models that a resource's bodies are. */
 export interface ResourceModels {
@@ -87,6 +84,7 @@ function objectOperations({ object }: ResourceModels): Partial<Record<Verb, Oper
 
 function path(resource: ResourceInfo, operations: Partial<Record<Verb, Operation | undefined>>, inPath: readonly string[]): Json {
   const gvk = { group: resource.group, kind: resource.kind, version: resource.version };
+  const patches = resource.crd === undefined ? [...patchTypes, strategicPatch] : patchTypes;
   const item: Json = {};
   for (const verb of resource.verbs) {
     const operation = operations[verb];
@@ -98,7 +96,7 @@ function path(resource: ResourceInfo, operations: Partial<Record<Verb, Operation
       parameters,
       ...(method === 'post' || method === 'put' ? { requestBody: { required: true, content: { '*/*': { schema: answer ?? {} } } } } : {}),
       ...(method === 'patch'
-        ? { requestBody: { required: true, content: Object.fromEntries(patchTypes.map((type) => [type, { schema: {} }])) } }
+        ? { requestBody: { required: true, content: Object.fromEntries(patches.map((type) => [type, { schema: {} }])) } }
         : {}),
       responses: { 200: { description: 'OK', content } },
       'x-kubernetes-action': action,
