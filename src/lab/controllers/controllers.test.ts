@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import type { AnyObject, CustomResourceDefinition, Deployment, KubeObject, Pod } from '../../api/kubernetes.ts';
+import type { AnyObject, CustomResourceDefinition, Deployment, KubeObject, Pod, Service } from '../../api/kubernetes.ts';
 import { resources, type ResourceType } from '../../api/resources.ts';
 import { Informer, KubeClient, waitForObjects } from '../../kube/index.ts';
 import { TestServer } from '../apiserver/testing/test-server.ts';
@@ -25,7 +25,13 @@ let controllers: { readonly stop: AbortController; readonly done: Promise<void> 
 function startControllers(): void {
   const stop = new AbortController();
   const own = KubeClient.fromKubeconfig({ path: server.pki.files.controllerManagerKubeconfig });
-  const options = { client: own, rootCa: server.pki.ca, loadBalancerCidr: '172.18.201.0/29', clock: { now: () => Date.now() + ahead } };
+  const options = {
+    client: own,
+    rootCa: server.pki.ca,
+    loadBalancerCidr: '172.18.201.0/29',
+    dnsAddress: '10.96.0.10',
+    clock: { now: () => Date.now() + ahead },
+  };
   const done = runControllers(options, stop.signal).finally(() => own[Symbol.dispose]());
   controllers = { stop, done };
 }
@@ -507,6 +513,15 @@ void test('the cluster CA is put back into its ConfigMap, and the default accoun
       ([one]) => one !== undefined && one.metadata.uid !== old.metadata.uid,
     );
   });
+});
+
+void test('cluster DNS has its Service, with its address and without a selector, also after somebody deleted it', async () => {
+  const wanted = (services: readonly Service[]): boolean =>
+    services.some(({ metadata, spec }) => metadata.name === 'kube-dns' && spec?.clusterIP === '10.96.0.10' && spec.selector === undefined);
+  await until(resources.services, 'kube-system', 'kube-dns', wanted);
+  await client.delete(resources.services, { name: 'kube-dns', namespace: 'kube-system' });
+  await until(resources.services, 'kube-system', 'kube-dns again', wanted);
+  await until(resources.endpointSlices, 'kube-system', 'its endpoint', ([slice]) => slice?.endpoints?.[0]?.addresses[0] === '10.96.0.10');
 });
 
 void test('a node that is silent is Unknown and gets no pods; its pods are not ready; all of it ends when it speaks again', async () => {

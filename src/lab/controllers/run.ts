@@ -1,5 +1,6 @@
 import { createLogger, systemClock, type Clock } from '../../core/index.ts';
 import type { KubeClient } from '../../kube/index.ts';
+import { clusterDnsController } from './cluster-dns.ts';
 import type { Controller, ControllerContext } from './controller.ts';
 import { daemonSetController } from './daemonset.ts';
 import { deploymentController } from './deployment.ts';
@@ -24,13 +25,15 @@ export interface ControllersOptions {
   readonly rootCa: string;
   /** Where services of type LoadBalancer get their addresses from, such as `172.18.201.0/24`. */
   readonly loadBalancerCidr: string;
+  /** ClusterIP of the Service `kube-dns`; without it there is none. */
+  readonly dnsAddress?: string;
   /** Default the system's. */
   readonly clock?: Clock;
 }
 
 /** Runs all controllers and the scheduler until the signal is aborted. They outlive every failure of the API server. */
 export async function runControllers(options: ControllersOptions, signal: AbortSignal): Promise<void> {
-  const { client, rootCa, loadBalancerCidr, clock = systemClock } = options;
+  const { client, rootCa, loadBalancerCidr, dnsAddress, clock = systemClock } = options;
   const log = createLogger('controllers');
   const caches = new ObjectCaches(client, log);
   const context: ControllerContext = { client, caches, clock, log };
@@ -43,6 +46,7 @@ export async function runControllers(options: ControllersOptions, signal: AbortS
     endpointSliceController(context),
     endpointsController(context),
     loadBalancerController(context, loadBalancerCidr),
+    ...(dnsAddress === undefined ? [] : [clusterDnsController(context, dnsAddress)]),
     serviceAccountController(context),
     rootCaController(context, rootCa),
     namespaceController(context),

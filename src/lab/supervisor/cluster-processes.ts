@@ -37,7 +37,8 @@ export async function controllersProcess(): Promise<void> {
     const files = clusterPkiFiles(paths.cluster);
     using client = KubeClient.fromKubeconfig({ path: files.controllerManagerKubeconfig });
     sayReady();
-    await runControllers({ client, rootCa: readFileSync(files.ca, 'utf8'), loadBalancerCidr: plan.loadBalancerCidr }, signal);
+    const { loadBalancerCidr, dnsAddress } = plan;
+    await runControllers({ client, rootCa: readFileSync(files.ca, 'utf8'), loadBalancerCidr, dnsAddress }, signal);
   });
 }
 
