@@ -167,17 +167,14 @@ spec:
   });
 
   test('custom resources: short names, columns, server-side apply, their own rules', async () => {
-    const entry = (spec: string): string => `apiVersion: networking.istio.io/v1
-kind: WorkloadEntry
-metadata: {name: w}
-spec: ${spec}
-`;
-    assert.equal(
-      await output('apply -n demo --server-side -f -', entry('{address: 10.20.0.2, network: flat}')),
-      'workloadentry.networking.istio.io/w serverside-applied\n',
-    );
+    const entry = (name: string, spec: string): string =>
+      `apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
+    const applied = 'workloadentry.networking.istio.io/w serverside-applied\n';
+    assert.equal(await output('apply -n demo --server-side -f -', entry('w', '{address: 10.20.0.2, network: flat}')), applied);
     assert.match(await output('get we -n demo'), /^NAME +AGE +ADDRESS\nw +\d+s +10\.20\.0\.2\n$/);
-    const refused = await kubectl('apply -n demo -f -', entry('{serviceAccount: x}'));
+    const configured = 'workloadentry.networking.istio.io/w configured\n';
+    assert.equal(await output('apply -n demo -f -', entry('w', '{address: 10.20.0.3, network: flat}')), configured);
+    const refused = await kubectl('apply -n demo -f -', entry('v', '{serviceAccount: x}'));
     assert.equal(refused.code, 1);
     assert.match(refused.stderr, /Address is required/);
   });
