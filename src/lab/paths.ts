@@ -29,6 +29,8 @@ export function labFiles(directory: string) {
     /** What the supervisor is to make. */
     spec: path.join(directory, 'spec.json'),
     kubeconfig: path.join(directory, 'kubeconfig'),
+    /** The root that `isthmus demo` makes for the lab's clusters. */
+    meshCa: path.join(directory, 'ca'),
     /** Relative to the directory: a socket's path must be short. */
     socket: 'supervisor.sock',
     log: path.join(directory, 'supervisor.log'),
