@@ -30,6 +30,8 @@ export interface ApiServerOptions {
   readonly advertiseAddress?: string;
   /** How far back watches can start; default as {@link Store} has it. */
   readonly history?: HistoryWindow;
+  /** How often watches that want bookmarks get one, milliseconds; default a minute. */
+  readonly bookmarkEvery?: number;
   /** Called once requests are answered. */
   readonly onReady?: (address: { readonly host: string; readonly port: number }) => void;
 }
@@ -56,7 +58,13 @@ export async function runApiServer(options: ApiServerOptions, signal: AbortSigna
     ...(options.history !== undefined && { window: options.history }),
   });
   const serviceAddresses = new ServiceAddresses(store, options.serviceCidr);
-  const cluster: Cluster = { store, registry: new Registry(), serviceAddresses, now: () => Date.now() };
+  const cluster: Cluster = {
+    store,
+    registry: new Registry(),
+    serviceAddresses,
+    bookmarkEvery: options.bookmarkEvery ?? 60_000,
+    now: () => Date.now(),
+  };
   const tokens = new ServiceAccountTokens({ store, key: tokenKey, issuer });
   new CustomResources(cluster).start();
   using kubelets = new KubeletProxy(store, { ca, cert: kubeletCert, key: kubeletKey });

@@ -128,6 +128,20 @@ describe('watch', () => {
     assert.ok(performance.now() - started >= 900);
   });
 
+  test('bookmarks tell the current version, until the end and not after', async () => {
+    await using marking = await TestServer.start({ bookmarkEvery: 50 });
+    const { body } = await marking.json('GET', path);
+    const { resourceVersion } = (body as { metadata: { resourceVersion: string } }).metadata;
+    const seen = await events(marking, `resourceVersion=${resourceVersion}&allowWatchBookmarks=true&timeoutSeconds=1`, 99, async () => {
+      await marking.json('POST', '/api/v1/namespaces', { metadata: { name: 'elsewhere' } });
+    });
+    assert.ok(seen.length > 5);
+    assert.ok(seen.every(({ type }) => type === 'BOOKMARK'));
+    assert.ok(Number(seen.at(-1)?.object.metadata.resourceVersion) > Number(resourceVersion));
+    // The server is still there.
+    assert.equal((await marking.json('GET', '/healthz')).status, 200);
+  });
+
   test('as a table, the columns come once', async () => {
     const { ca, admin } = server.pki;
     await create('tabled');

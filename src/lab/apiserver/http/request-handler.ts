@@ -41,6 +41,10 @@ export class RequestHandler {
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { log } = this.#options;
+    // A client that goes while it is answered concerns nobody else.
+    response.on('error', (error) => {
+      log.debug({ url: request.url, error: describeError(error) }, 'an answer broke off');
+    });
     try {
       const url = requestUrl(request);
       const { info, user } = this.#admit(request, url);

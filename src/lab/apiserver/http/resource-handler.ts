@@ -89,7 +89,14 @@ export async function handleResource(call: ResourceCall): Promise<void> {
 }
 
 function watch({ cluster, resource, target }: ResourceCall, reply: Reply): void {
-  serveWatch({ store: cluster.store, resource, namespace: target.namespace, name: target.name, reply });
+  serveWatch({
+    store: cluster.store,
+    resource,
+    namespace: target.namespace,
+    name: target.name,
+    bookmarkEvery: cluster.bookmarkEvery,
+    reply,
+  });
 }
 
 async function handleCreate(call: ResourceCall, reply: WriteReply): Promise<void> {

@@ -16,13 +16,12 @@ export interface WatchRequest {
   readonly namespace: string | undefined;
   /** Set for a watch of one object by its path. */
   readonly name?: string | undefined;
+  /** How often a watch that wants bookmarks hears of the current version, milliseconds. */
+  readonly bookmarkEvery: number;
   readonly reply: Reply;
 }
 
 type EventType = 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
-
-/** How often an idle watch that wants bookmarks hears of the current version, milliseconds. */
-const bookmarkEvery = 60_000;
 
 /** The lines of a change in plain JSON, made once for all watches; by the version that is served. */
 const lines = new WeakMap<StoredObject, Map<string, Buffer>>();
@@ -52,6 +51,8 @@ class Watch {
   #pumping = false;
   #headersSent = false;
   #ended = false;
+  /** Ends the timers and the subscription. */
+  #release: () => void = () => undefined;
 
   constructor(request: WatchRequest, selected: Selection) {
     this.#request = request;
@@ -77,17 +78,17 @@ class Watch {
 
     const seconds = Number(query.get('timeoutSeconds') ?? '0') || randomInt(1800, 3600);
     const timeout = setTimeout(() => this.#end(), seconds * 1000);
-    const bookmark = this.#bookmarks ? setInterval(() => this.#bookmark(), bookmarkEvery) : undefined;
+    const bookmark = this.#bookmarks ? setInterval(() => this.#bookmark(), this.#request.bookmarkEvery) : undefined;
     const unsubscribe = bucket.subscribe(() => {
       this.#pumpSoon();
     });
-    response.on('drain', () => this.#pump());
-    response.on('close', () => {
-      this.#ended = true;
+    this.#release = (): void => {
       clearTimeout(timeout);
       clearInterval(bookmark);
       unsubscribe();
-    });
+    };
+    response.on('drain', () => this.#pump());
+    response.on('close', () => this.#stop());
     this.#pump();
   }
 
@@ -170,6 +171,7 @@ class Watch {
 
   #bookmark(): void {
     this.#pump();
+    if (this.#ended) return;
     // With nothing waiting to be told, the watch knows everything up to now, whatever other resources changed.
     if (this.#initial === undefined && !this.#request.reply.response.writableNeedDrain) this.#writeBookmark(this.#request.store.version);
   }
@@ -189,8 +191,14 @@ class Watch {
   }
 
   #end(): void {
-    this.#ended = true;
+    this.#stop();
     this.#request.reply.response.end();
+  }
+
+  /** Nothing is written after this. */
+  #stop(): void {
+    this.#ended = true;
+    this.#release();
   }
 }
 

@@ -10,6 +10,8 @@ export interface Cluster {
   readonly store: Store;
   readonly registry: Registry;
   readonly serviceAddresses: ServiceAddresses;
+  /** How often watches get bookmarks, milliseconds. */
+  readonly bookmarkEvery: number;
   /** Milliseconds since 1970. */
   now(): number;
 }

@@ -46,7 +46,9 @@ export class TestServer implements AsyncDisposable {
   }
 
   /** `stateDir`: one that an earlier server left; a new one by default. `port`: default a free one. */
-  static async start(options: { stateDir?: string; port?: number; history?: HistoryWindow } = {}): Promise<TestServer> {
+  static async start(
+    options: { stateDir?: string; port?: number; history?: HistoryWindow; bookmarkEvery?: number } = {},
+  ): Promise<TestServer> {
     const stateDir = options.stateDir ?? (await mkdtemp(path.join(tmpdir(), 'apiserver-')));
     const stop = new AbortController();
     const { promise: ready, resolve, reject } = Promise.withResolvers<number>();
@@ -59,6 +61,7 @@ export class TestServer implements AsyncDisposable {
         port: options.port ?? 0,
         serviceCidr: '10.96.0.0/16',
         ...(options.history !== undefined && { history: options.history }),
+        ...(options.bookmarkEvery !== undefined && { bookmarkEvery: options.bookmarkEvery }),
         onReady: ({ port }) => resolve(port),
       },
       stop.signal,
