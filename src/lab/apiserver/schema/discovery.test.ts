@@ -19,9 +19,9 @@ const all = [...builtinResources, ...installedCrds.flatMap(crdToResourceInfo)];
 function served(theirs: Json | undefined, ours: Json): Json | undefined {
   if (theirs?.['subresources'] === undefined) return theirs;
   const names = objectsAt(ours, 'subresources').map((sub) => sub['subresource']);
-  const { subresources: _, ...rest } = theirs;
   const kept = objectsAt(theirs, 'subresources').filter((sub) => names.includes(sub['subresource']));
-  return kept.length === 0 ? rest : { ...rest, subresources: kept };
+  const rest = Object.entries(theirs).filter(([key]) => key !== 'subresources');
+  return { ...Object.fromEntries(rest), ...(kept.length === 0 ? {} : { subresources: kept }) };
 }
 
 const lists = captured.filter(({ answer }) => answer['kind'] === 'APIResourceList');

@@ -15,7 +15,7 @@ export function hasRules(schema: Schema): boolean {
       (schema['x-kubernetes-validations'] ?? []).length > 0 ||
       Object.values(schema.properties ?? {}).some(hasRules) ||
       (schema.items !== undefined && hasRules(schema.items)) ||
-      (isObject(schema.additionalProperties) && hasRules(schema.additionalProperties as Schema));
+      (isObject(schema.additionalProperties) && hasRules(schema.additionalProperties));
     withRules.set(schema, known);
   }
   return known;

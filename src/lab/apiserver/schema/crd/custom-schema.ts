@@ -101,10 +101,16 @@ class CustomSchema implements TypeSchema {
       const value = path === undefined ? undefined : at(object, path.slice(1).split('.'));
       if (path === undefined || value === undefined) return [];
       if (typeof value !== 'number') {
-        return [invalid(path, 0, `${path} accessor error: ${String(value)} is of the type ${goTypeOf(value)}, expected int64`)];
+        return [
+          invalid(
+            path,
+            0,
+            `${path} accessor error: ${typeof value === 'string' ? value : JSON.stringify(value)} is of the type ${goTypeOf(value)}, expected int64`,
+          ),
+        ];
       }
       if (value < 0) return [invalid(path, value, 'should be a non-negative integer')];
-      return value > 0x7fffffff ? [invalid(path, value, `should be less than or equal to ${0x7fffffff}`)] : [];
+      return value > 0x7fffffff ? [invalid(path, value, 'should be less than or equal to 2147483647')] : [];
     });
   }
 

@@ -35,9 +35,7 @@ function validateNode(path: string, schema: Schema, correlatable: boolean): Fiel
       validateNode(`${path}.properties[${name}]`, property, below),
     ),
     ...(schema.items === undefined ? [] : validateNode(`${path}.items`, schema.items, below)),
-    ...(isObject(schema.additionalProperties)
-      ? validateNode(`${path}.additionalProperties`, schema.additionalProperties as Schema, below)
-      : []),
+    ...(isObject(schema.additionalProperties) ? validateNode(`${path}.additionalProperties`, schema.additionalProperties, below) : []),
   ];
 }
 

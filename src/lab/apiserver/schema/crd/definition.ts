@@ -1,4 +1,3 @@
-import type { Schema } from '../../../../api/crds/schema.ts';
 import { objectAt, objectsAt, stringAt, stringsAt, type Json } from '../json.ts';
 import type { FieldError } from '../types.ts';
 import { duplicate, invalid, notSupported, required } from '../validation/errors.ts';
@@ -76,10 +75,9 @@ function validateVersions(versions: readonly Json[]): FieldError[] {
       return [
         ...label1035Messages(name).map((message) => invalid(`${path}.name`, name, message)),
         ...(repeated ? [duplicate(`${path}.name`, name)] : []),
-        // The cast: this is where it is judged.
         ...(schema === undefined
           ? [required(`${path}.schema.openAPIV3Schema`, 'schemas are required')]
-          : validateDefinitionSchema(`${path}.schema.openAPIV3Schema`, schema as Schema)),
+          : validateDefinitionSchema(`${path}.schema.openAPIV3Schema`, schema)),
         ...objectsAt(version, 'additionalPrinterColumns').flatMap((column, at) =>
           validateColumn(`${path}.additionalPrinterColumns[${at}]`, column),
         ),

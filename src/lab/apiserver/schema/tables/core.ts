@@ -64,8 +64,8 @@ export const coreColumns: Readonly<Record<string, readonly Column[]>> = {
 };
 
 function servicePort(port: Json): string {
-  const { port: number, nodePort, protocol } = port;
-  return nodePort === undefined ? `${String(number)}/${String(protocol)}` : `${String(number)}:${String(nodePort)}/${String(protocol)}`;
+  const nodePort = numberAt(port, 'nodePort');
+  return `${numberAt(port, 'port') ?? 0}${nodePort === undefined ? '' : `:${nodePort}`}/${stringAt(port, 'protocol') ?? ''}`;
 }
 
 function externalAddresses(service: Json): string {

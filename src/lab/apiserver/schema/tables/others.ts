@@ -2,6 +2,9 @@ import { numberAt, objectAt, objectsAt, stringAt, stringsAt, type Json } from '.
 import { ageColumn, createdColumn, firstThree, formatSelector, nameColumn, none, type Column } from './printer.ts';
 
 const spec = (object: Json): Json | undefined => objectAt(object, 'spec');
+/** A number or a percentage. */
+const amountOf = (value: unknown): string => (typeof value === 'number' || typeof value === 'string' ? String(value) : 'N/A');
+
 const created: readonly Column[] = [nameColumn, createdColumn];
 
 const subjects = (binding: Json, kind: string): string =>
@@ -95,12 +98,12 @@ export const otherColumns: Readonly<Record<string, Readonly<Record<string, reado
       {
         name: 'Min Available',
         from: 'policy.PodDisruptionBudgetSpec.minAvailable',
-        cell: (budget) => String(spec(budget)?.['minAvailable'] ?? 'N/A'),
+        cell: (budget) => amountOf(spec(budget)?.['minAvailable']),
       },
       {
         name: 'Max Unavailable',
         from: 'policy.PodDisruptionBudgetSpec.maxUnavailable',
-        cell: (budget) => String(spec(budget)?.['maxUnavailable'] ?? 'N/A'),
+        cell: (budget) => amountOf(spec(budget)?.['maxUnavailable']),
       },
       {
         name: 'Allowed Disruptions',

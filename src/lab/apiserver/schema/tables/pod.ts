@@ -77,7 +77,7 @@ function summarize(pod: Json): Summary {
   return {
     ready: readySidecars.length + readyContainers.length,
     total: objectsAt(spec, 'containers').length + sidecars.size,
-    status: finalStatus(pod, initialized ? containersReason(pod, statuses, initializing) : (initializing ?? '')),
+    status: finalStatus(pod, initialized ? containersReason(pod, statuses, initializing) : initializing),
     restarts: counted.reduce((sum, container) => sum + (numberAt(container, 'restartCount') ?? 0), 0),
     lastRestart: counted
       .map((container) => stringAt(objectAt(objectAt(container, 'lastState'), 'terminated'), 'finishedAt'))

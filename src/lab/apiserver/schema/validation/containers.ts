@@ -55,7 +55,8 @@ function validateContainer(path: string, container: Json, volumes: ReadonlySet<s
 function validatePorts(path: string, ports: readonly Json[], hostNetwork: boolean): FieldError[] {
   return ports.flatMap((port, index) => {
     const at = `${path}[${index}]`;
-    const { name, containerPort, hostPort, protocol } = port;
+    const { name, containerPort, hostPort } = port;
+    const protocol = stringAt(port, 'protocol') ?? '';
     const errors: FieldError[] = [];
     if (typeof name === 'string' && name !== '') {
       errors.push(...portNameMessages(name).map((message) => invalid(`${at}.name`, name, message)));
@@ -72,8 +73,8 @@ function validatePorts(path: string, ports: readonly Json[], hostNetwork: boolea
         errors.push(invalid(`${at}.hostPort`, hostPort, 'must match `containerPort` when `hostNetwork` is true'));
       }
     }
-    if (protocol === undefined || protocol === '') errors.push(required(`${at}.protocol`));
-    else if (!protocols.includes(String(protocol))) errors.push(notSupported(`${at}.protocol`, protocol, protocols));
+    if (protocol === '') errors.push(required(`${at}.protocol`));
+    else if (!protocols.includes(protocol)) errors.push(notSupported(`${at}.protocol`, protocol, protocols));
     return errors;
   });
 }

@@ -26,7 +26,7 @@ export function validatePodSpec(path: string, spec: Json | undefined): FieldErro
     ...(account === '' ? [] : subdomainMessages(account).map((message) => invalid(`${path}.serviceAccountName`, account, message))),
     ...(hostname === '' ? [] : labelMessages(hostname).map((message) => invalid(`${path}.hostname`, hostname, message))),
     ...(typeof deadline === 'number' && (deadline < 1 || deadline > 0x7fffffff)
-      ? [invalid(`${path}.activeDeadlineSeconds`, deadline, `must be between 1 and ${0x7fffffff}, inclusive`)]
+      ? [invalid(`${path}.activeDeadlineSeconds`, deadline, `must be between 1 and 2147483647, inclusive`)]
       : []),
     ...objectsAt(spec, 'tolerations').flatMap((toleration, index) => validateToleration(`${path}.tolerations[${index}]`, toleration)),
   ];

@@ -12,12 +12,9 @@ const foundElsewhere = new Set(['cm-dry-bad', 'ssa-nomanager', 'pod-immutable', 
 /** A merge patch, as the recorded updates use it. */
 function patched(target: unknown, patch: unknown): unknown {
   if (!isObject(patch)) return patch;
-  const result: Json = { ...(isObject(target) ? target : {}) };
-  for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete result[key];
-    else result[key] = patched(result[key], value);
-  }
-  return result;
+  const before = isObject(target) ? target : {};
+  const after = Object.entries({ ...before, ...patch }).filter(([, value]) => value !== null);
+  return Object.fromEntries(after.map(([key, value]) => [key, key in patch ? patched(before[key], value) : value]));
 }
 
 for (const call of captured) {
