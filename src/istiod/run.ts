@@ -3,7 +3,7 @@ import { Registry } from 'prom-client';
 import { version } from '../api/version.ts';
 import { aborted, createLogger, describeError, retry, type Logger } from '../core/index.ts';
 import { Graph } from '../collections/index.ts';
-import { leadWhileElected, type KubeClient } from '../kube/index.ts';
+import { EventRecorder, leadWhileElected, type KubeClient } from '../kube/index.ts';
 import { deriveMesh } from '../mesh/index.ts';
 import { Peering } from '../peering/index.ts';
 import { GrpcServer } from '../xds/index.ts';
@@ -12,11 +12,13 @@ import { watchCluster } from './cluster.ts';
 import type { IstiodConfig } from './config.ts';
 import { debugPages } from './debug.ts';
 import { discoveryServices } from './discovery.ts';
+import { reportFailure } from './failures.ts';
 import { offerGatewayClasses } from './gateways/classes.ts';
 import { controlGateways } from './gateways/controller.ts';
 import { HttpPages, json, type Page } from './http.ts';
 import { istiodMetrics } from './metrics.ts';
 import { NodeAuthorizer } from './node-authorizer.ts';
+import { reportPolicies } from './policy-status.ts';
 import { distributeRoots } from './root-certificates.ts';
 import { ServingCertificate } from './serving-certificate.ts';
 import { meshTables } from './tables.ts';
@@ -67,9 +69,8 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
     });
   };
 
-  const graph = new Graph({
-    onFailure: ({ collection, key, error }) => log.warn({ collection, key, error: describeError(error) }, 'object cannot be used'),
-  });
+  const events = new EventRecorder({ client, component: 'istiod', log });
+  const graph = new Graph({ onFailure: (failure) => reportFailure({ failure, inputs: cluster.inputs, events, log }) });
   const release = graph.hold();
   const cluster = watchCluster({ client, graph, log });
   const mesh = deriveMesh(graph, cluster.inputs, { clusterId, clusterDomain, trustDomain, rootNamespace: namespace });
@@ -150,7 +151,11 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
             { client, informers, config, network, onNetworkChanged: (handler) => mesh.network.subscribe(handler), log },
             leading,
           ),
-          allocateVirtualAddresses({ client, serviceEntries: informers.serviceEntries, prefixes: config.vipPrefixes, log }, leading),
+          allocateVirtualAddresses(
+            { client, serviceEntries: informers.serviceEntries, prefixes: config.vipPrefixes, events, log },
+            leading,
+          ),
+          reportPolicies({ client, policies: cluster.inputs.authorizationPolicies, converted: mesh.convertedPolicies, log }, leading),
         ]);
       },
       until,

@@ -1,6 +1,7 @@
+import type { ServiceEntry } from '../api/kubernetes.ts';
 import { resources } from '../api/resources.ts';
-import type { Logger } from '../core/index.ts';
-import { isNotFound, type KubeClient } from '../kube/index.ts';
+import { IsthmusError, type Logger } from '../core/index.ts';
+import { isNotFound, type EventRecorder, type KubeClient } from '../kube/index.ts';
 import { VipAllocator, type VipAllocatorOptions } from '../mesh/index.ts';
 import type { Cluster } from './cluster.ts';
 import { Reconciler } from './reconciler.ts';
@@ -14,19 +15,28 @@ export async function allocateVirtualAddresses(
     readonly client: KubeClient;
     readonly serviceEntries: Cluster['informers']['serviceEntries'];
     readonly prefixes: VipAllocatorOptions;
+    readonly events: EventRecorder;
     readonly log: Logger;
   },
   signal: AbortSignal,
 ): Promise<void> {
-  const { client, serviceEntries, log } = options;
+  const { client, serviceEntries, events, log } = options;
   const allocator = new VipAllocator(options.prefixes);
+  const allocate = async (key: string, entry: ServiceEntry): Promise<ReturnType<VipAllocator['wanted']>> => {
+    try {
+      return allocator.wanted(key, entry);
+    } catch (error) {
+      if (error instanceof IsthmusError) await events.record({ about: entry, type: 'Warning', reason: error.code, message: error.message });
+      throw error;
+    }
+  };
   const reconciler = new Reconciler({
     name: 'virtual-addresses',
     log,
     reconcile: async (key, stop) => {
       const entry = serviceEntries.get(key);
       if (entry === undefined || entry.metadata.deletionTimestamp !== undefined) return;
-      const wanted = allocator.wanted(key, entry);
+      const wanted = await allocate(key, entry);
       if (wanted === undefined) return;
       const path = entry.status === undefined ? '/status' : '/status/addresses';
       const body = [

@@ -3,8 +3,9 @@ import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 
 import { TunnelProtocol, WorkloadStatus } from '../../src/api/gen/istio/workload_pb.js';
-import type { Pod } from '../../src/api/kubernetes.ts';
+import type { AuthorizationPolicy, Pod } from '../../src/api/kubernetes.ts';
 import { resources } from '../../src/api/resources.ts';
+import { waitForObjects } from '../../src/kube/index.ts';
 import { addressText } from '../../src/mesh/index.ts';
 import { CertificateAuthority, createRoot, issueIntermediate, uriNames, verifyAuthority } from '../../src/pki/index.ts';
 import type { ClientTls } from '../../src/xds/index.ts';
@@ -108,8 +109,32 @@ describe('istiod', () => {
     await cluster.createPod({ namespace: 'policed', name: 'p', ip: '10.10.0.8', labels: { app: 'web' } });
     const listed = (): readonly string[] => proxy.workloads.get('cluster-1//Pod/policed/p')?.authorizationPolicies ?? [];
     await proxy.until('the policy', () => listed().includes('policed/deny') && proxy.policies.has('policed/deny'));
+    const ref = { namespace: 'policed', name: 'deny' };
+    const reason = (one: AuthorizationPolicy): string | undefined =>
+      one.status?.conditions?.find(({ type }) => type === 'ZtunnelAccepted')?.reason;
+    await cluster.until(resources.authorizationPolicies, ref, (one) => reason(one) === 'Accepted');
+    const methods = { spec: { rules: [{ to: [{ operation: { methods: ['GET'] } }] }] } };
+    await cluster.client.patch(resources.authorizationPolicies, ref, { type: 'merge', body: methods });
+    await cluster.until(resources.authorizationPolicies, ref, (one) => reason(one) === 'UnsupportedValue');
+    await proxy.until('denied whole', () => proxy.policies.get('policed/deny')?.rules[0]?.clauses.length === 0);
     await cluster.client.delete(resources.authorizationPolicies, { namespace: 'policed', name: 'deny' });
     await proxy.until('no policy', () => listed().length === 0 && !proxy.policies.has('policed/deny'));
+  });
+
+  it('tells of an object that it cannot use in an Event about it', async () => {
+    await cluster.create(namespace('broken'), {
+      apiVersion: 'networking.istio.io/v1',
+      kind: 'ServiceEntry',
+      metadata: { name: 'e', namespace: 'broken' },
+      spec: { hosts: ['e.example'], addresses: ['nonsense'], resolution: 'STATIC', ports: [{ name: 'http', number: 80 }] },
+    });
+    const what = 'the Event';
+    const [event] = await waitForObjects(
+      { client: cluster.client, type: resources.events, namespace: 'broken', what, timeout: 10_000 },
+      (all) => all.length > 0,
+    );
+    assert.equal(event?.reason, 'MESH_ADDRESS_INVALID');
+    assert.equal(event.involvedObject.name, 'e');
   });
 
   it('distributes the roots, and repairs them', async () => {
