@@ -11,6 +11,7 @@ import {
 } from '../api/gen/envoy/discovery_pb.js';
 import { describeError, type Logger } from '../core/index.ts';
 import { callerOf, type CallContext } from './call-context.ts';
+import { Gate } from './gate.ts';
 import { ResourceTable } from './resource-table.ts';
 import { Subscription, type Delta } from './subscription.ts';
 
@@ -75,6 +76,8 @@ export class XdsServer<Caller> {
   readonly #options: XdsServerOptions<Caller>;
   readonly #tables: ReadonlyMap<string, ResourceTable>;
   readonly #connections = new Set<Connection<Caller>>();
+  /** A whole table takes several times its size while it is on its way: after a restart, all clients ask for it at once. */
+  readonly #gate = new Gate({ places: 8, patienceMs: 5_000 });
   #nextId = 1;
 
   constructor(options: XdsServerOptions<Caller>) {
@@ -107,6 +110,7 @@ export class XdsServer<Caller> {
       remoteAddress: call.remoteAddress,
       server: this.#options,
       tables: this.#tables,
+      gate: this.#gate,
     });
     this.#connections.add(connection);
     this.#options.onConnect?.(connection);
@@ -141,6 +145,7 @@ class Connection<Caller> implements XdsConnection<Caller> {
   readonly connectedAt = Date.now();
   readonly #server: XdsServerOptions<Caller>;
   readonly #tables: ReadonlyMap<string, ResourceTable>;
+  readonly #gate: Gate;
   readonly #states = new Map<string, TypeState>();
   #node: Node | undefined;
   #nonce = 0;
@@ -154,12 +159,14 @@ class Connection<Caller> implements XdsConnection<Caller> {
     remoteAddress: string;
     server: XdsServerOptions<Caller>;
     tables: ReadonlyMap<string, ResourceTable>;
+    gate: Gate;
   }) {
     this.id = options.id;
     this.caller = options.caller;
     this.remoteAddress = options.remoteAddress;
     this.#server = options.server;
     this.#tables = options.tables;
+    this.#gate = options.gate;
   }
 
   get node(): Node | undefined {
@@ -196,9 +203,18 @@ class Connection<Caller> implements XdsConnection<Caller> {
   async *responses(): AsyncGenerator<DeltaDiscoveryResponse> {
     for (;;) {
       if (this.#closed) break;
-      const next = this.#next();
-      if (next === undefined) await this.#idle();
-      else yield next;
+      const state = this.#due();
+      if (state === undefined) {
+        await this.#idle();
+        continue;
+      }
+      const leave = state.subscription.isWhole ? await this.#gate.enter() : undefined;
+      try {
+        const response = this.#respond(state);
+        if (response !== undefined) yield response;
+      } finally {
+        leave?.();
+      }
     }
     if (this.#failure !== undefined) throw ConnectError.from(this.#failure);
   }
@@ -258,15 +274,17 @@ class Connection<Caller> implements XdsConnection<Caller> {
     state.rejected = errorDetail?.message;
   }
 
-  #next(): DeltaDiscoveryResponse | undefined {
-    for (const state of this.#inOrder()) {
-      const delta = state.subscription.take();
-      if (delta === undefined) continue;
-      state.sent = `${this.id}/${++this.#nonce}`;
-      state.pushes += 1;
-      return encodeResponse(state.subscription.typeUrl, state.sent, delta);
-    }
+  #due(): TypeState | undefined {
+    for (const state of this.#inOrder()) if (state.subscription.due) return state;
     return undefined;
+  }
+
+  #respond(state: TypeState): DeltaDiscoveryResponse | undefined {
+    const delta = state.subscription.take();
+    if (delta === undefined) return undefined;
+    state.sent = `${this.id}/${++this.#nonce}`;
+    state.pushes += 1;
+    return encodeResponse(state.subscription.typeUrl, state.sent, delta);
   }
 
   *#inOrder(): Iterable<TypeState> {

@@ -71,6 +71,7 @@ function play(steps: readonly Step[], mode: 'wildcard' | 'on-demand'): { table: 
     const star = mode === 'on-demand' ? { resourceNamesSubscribe: ['*'], resourceNamesUnsubscribe: ['*'] } : {};
     subscription.request(create(DeltaDiscoveryRequestSchema, { typeUrl, initialResourceVersions, ...star }));
     // What it holds and what is still so needs no answer.
+    client.unanswered.clear();
     for (const key of client.asked) if (!client.has.has(key)) client.unanswered.add(key);
   };
   begin();

@@ -8,6 +8,12 @@ export interface Delta {
 }
 
 /**
+ * How a key came to be wanted: by the first request (the client may hold what it names), by a later one (the client wants to be sent
+ * it, even if it held it before), or without being asked for.
+ */
+type Origin = 'first' | 'asked' | 'implicit';
+
+/**
  * What one client wants of one type, and what it has still to be told. Pure state: it neither reads nor writes a socket.
  *
  * Between two responses it keeps names, never bodies, and each name once: its memory is bounded by the number of names of the
@@ -23,8 +29,8 @@ export class Subscription {
   readonly #held = new Set<string>();
   /** Names of resources that changed since the last response. */
   readonly #pending = new Set<string>();
-  /** Keys newly asked for, to be resolved for the next response; true: the client waits for an answer to this very key. */
-  readonly #newKeys = new Map<string, boolean>();
+  /** Keys to be resolved for the next response, and how they came here. */
+  readonly #newKeys = new Map<string, Origin>();
   /** From the client's first request: the versions that it holds from an earlier connection. */
   #known: ReadonlyMap<string, string> = new Map();
   #everything = false;
@@ -40,6 +46,11 @@ export class Subscription {
 
   get wildcard(): boolean {
     return this.#wildcard;
+  }
+
+  /** True when the next response may carry the whole table. */
+  get isWhole(): boolean {
+    return this.#everything;
   }
 
   /** True when there is something to send. */
@@ -64,7 +75,7 @@ export class Subscription {
     }
     for (const key of subscribe) {
       if (key === '*') this.#wantEverything();
-      else this.#want(key);
+      else this.#want(key, 'asked');
     }
   }
 
@@ -101,10 +112,10 @@ export class Subscription {
     }
     // The client holds these, so that a deletion while it was away is told, and so is one from now on.
     for (const name of this.#known.keys()) this.#held.add(name);
-    for (const key of keys) this.#want(key);
+    for (const key of keys) this.#want(key, 'first');
     for (const key of implicit) {
       this.#keys.add(key);
-      if (!this.#newKeys.has(key)) this.#newKeys.set(key, false);
+      if (!this.#newKeys.has(key)) this.#newKeys.set(key, 'implicit');
     }
   }
 
@@ -114,9 +125,9 @@ export class Subscription {
     this.#mustAnswer = true;
   }
 
-  #want(key: string): void {
+  #want(key: string, origin: Origin): void {
     if (!this.#wildcard) this.#keys.add(key);
-    this.#newKeys.set(key, true);
+    this.#newKeys.set(key, origin);
     this.#mustAnswer = true;
   }
 
@@ -147,9 +158,9 @@ export class Subscription {
   #some(): Delta {
     const resources = new Map<string, Resource>();
     const removed = new Set<string>();
-    const send = (resource: Resource): void => {
+    const send = (resource: Resource, origin?: Origin): void => {
       if (!this.#wildcard) this.#held.add(resource.name);
-      if (this.#known.get(resource.name) !== resource.version) resources.set(resource.name, resource);
+      if (origin === 'asked' || this.#known.get(resource.name) !== resource.version) resources.set(resource.name, resource);
     };
     for (const name of this.#pending) {
       const resource = this.#table.get(name);
@@ -157,11 +168,11 @@ export class Subscription {
       else if (this.#wildcard || this.#held.has(name) || this.#keys.has(name)) removed.add(name);
       if (resource === undefined) this.#held.delete(name);
     }
-    for (const [key, awaited] of this.#newKeys) {
-      for (const resource of this.#table.resolve(key)) send(resource);
+    for (const [key, origin] of this.#newKeys) {
+      for (const resource of this.#table.resolve(key)) send(resource, origin);
       // A client waits for the very key that it asked for: under an alias the resource has another name, so the alias is
       // told as removed, which frees the waiter and removes nothing.
-      if (awaited && this.#table.get(key) === undefined) removed.add(key);
+      if (origin !== 'implicit' && this.#table.get(key) === undefined) removed.add(key);
     }
     return { resources: [...resources.values()], removed: [...removed] };
   }
