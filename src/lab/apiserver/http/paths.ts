@@ -8,9 +8,12 @@ import {
   apiGroupList,
   apiResourceList,
   apiVersions,
+  encodeOpenApiV2,
   openApiV2,
+  openApiV2Protobuf,
   openApiV3,
   openApiV3Index,
+  wantsOpenApiV2Protobuf,
 } from '../schema/index.ts';
 import { methodNotAllowed } from '../status.ts';
 import { wantsAggregatedDiscovery } from './negotiate.ts';
@@ -60,6 +63,12 @@ export function handlePath(call: PathCall): void {
       vary: 'Accept',
     });
     response.end(json);
+    return;
+  }
+  if (path === '/openapi/v2' && wantsOpenApiV2Protobuf(request.headers.accept)) {
+    const content = encodeOpenApiV2({ title: 'Kubernetes', version: version.gitVersion });
+    response.writeHead(200, { 'content-type': openApiV2Protobuf, 'content-length': content.length, vary: 'Accept' });
+    response.end(content);
     return;
   }
   const document = documentAt(call);

@@ -9,6 +9,7 @@ export { aggregatedDiscovery, apiGroup, apiGroupList, apiResourceList, apiVersio
 export { schemaFor } from './builtin-schema.ts';
 export { DecodeError } from './decode.ts';
 export { openApiV2, openApiV3, openApiV3Index } from './openapi/index.ts';
+export { encodeOpenApiV2, openApiV2Protobuf, wantsOpenApiV2Protobuf } from './openapi/v2-protobuf.ts';
 export { decodeProtobuf } from './protobuf.ts';
 export { toTable, type TableOptions } from './tables/index.ts';
 export { validateCrd } from './crd/definition.ts';
