@@ -51,6 +51,8 @@ export function containerFiles(folder: string) {
     pid: path.join(folder, 'pid'),
     /** Its exit code as a shell sees it, once it has ended. */
     exit: path.join(folder, 'exit'),
+    /** Named pipe: a line in it lets the shim go. */
+    taken: path.join(folder, 'taken'),
     /** What the node agent has to know after a restart. */
     state: path.join(folder, 'state.json'),
   } as const;
@@ -59,15 +61,18 @@ export function containerFiles(folder: string) {
 /**
  * The shim, which waits for the container and writes down how it ended, whether or not a node agent runs. It is started
  * by `unshare --pid`, so that its first child is the first process of a new PID namespace. The program's output goes to
- * named pipes that are open both ways: without a reader it waits, and nobody gets a SIGPIPE.
+ * named pipes that are open both ways: without a reader it waits, and nobody gets a SIGPIPE. The shim keeps what is in them
+ * until an agent has taken the exit code, and says so on `taken`.
  */
 export function shimScript({ folder }: Pick<ContainerScriptOptions, 'folder'>): string {
   const files = containerFiles(folder);
-  return `unshare --mount --uts --ipc --propagation slave sh -eu ${quote(files.enter)} </dev/null 1<>${quote(files.stdout)} 2<>${quote(files.stderr)} &
+  return `exec 5<>${quote(files.stdout)} 6<>${quote(files.stderr)} 7<>${quote(files.taken)}
+unshare --mount --uts --ipc --propagation slave sh -eu ${quote(files.enter)} </dev/null 1>&5 2>&6 5>&- 6>&- 7>&- &
 echo $! >${quote(files.pid)}
 exec 3>&-
 wait $!
 echo $? >${quote(files.exit)}
+read -r _ <&7
 `;
 }
 

@@ -1,5 +1,17 @@
 import { spawn } from 'node:child_process';
-import { chmodSync, constants, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync, closeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  watch,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 
@@ -58,7 +70,7 @@ export class Container {
     writeFileSync(files.shim, shimScript(options));
     writeFileSync(files.enter, enterScript(options), { mode: 0o600 });
     writeFileSync(files.fstab, containerFstab(options));
-    await runCommand('mkfifo', [files.stdout, files.stderr]);
+    await runCommand('mkfifo', [files.stdout, files.stderr, files.taken]);
     // The program may run as another user and open /dev/stdout anew.
     for (const pipe of [files.stdout, files.stderr]) chmodSync(pipe, 0o666);
     const output = openOutput(options.folder, log);
@@ -71,7 +83,7 @@ export class Container {
         env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
       });
     const child = namespace === undefined ? start() : namespace.runInside(start);
-    const exit = new Promise<void>((resolve) => child.once('close', () => resolve()).once('error', () => resolve()));
+    child.on('error', () => undefined);
     // stdio[3] is a pipe, as asked for above.
     const said = child.stdio[3] as Readable;
     const started = await new Promise<boolean>((resolve) => {
@@ -82,7 +94,7 @@ export class Container {
     });
     said.destroy();
     if (!started || child.pid === undefined) {
-      await exit;
+      letShimGo(options.folder);
       output.finish();
       const why = readIfAny(files.setupLog).trim();
       throw new IsthmusError('LINUX_COMMAND_FAILED', `the container's file system was not made: ${why === '' ? 'no reason given' : why}`);
@@ -100,10 +112,7 @@ export class Container {
       ...(namespace !== undefined && { netns: namespace.name }),
     };
     writeFileSync(files.state, JSON.stringify(record), { mode: 0o600 });
-    return new Container(
-      record,
-      exit.then(() => collectExit(record, output)),
-    );
+    return new Container(record, collectExit(record, output));
   }
 
   /** Takes over a container that an earlier node agent started; it may have ended meanwhile. */
@@ -112,16 +121,12 @@ export class Container {
     if (state === '') return undefined;
     const record = JSON.parse(state) as ContainerRecord;
     const output = openOutput(folder, log);
-    const ended = processExit(record.shim, record.shimStart);
-    return new Container(
-      record,
-      ended.then(() => collectExit(record, output)),
-    );
+    return new Container(record, collectExit(record, output));
   }
 
-  /** Whether its first process lives. */
+  /** Whether it has not ended yet. */
   get running(): boolean {
-    return processStartTime(this.record.shim) === this.record.shimStart;
+    return processStartTime(this.record.shim) === this.record.shimStart && exitCodeIn(this.record.folder) === undefined;
   }
 
   /** Signals the container's first process; SIGKILL takes all of its processes with it. */
@@ -135,14 +140,46 @@ export class Container {
   }
 }
 
+/** Waits for the end of a container, takes its exit code from the shim, and reads the rest of what it printed. */
 async function collectExit(record: ContainerRecord, output: Output): Promise<ContainerExit> {
+  const exitCode = await exitCodeWritten(record);
+  letShimGo(record.folder);
   output.finish();
   await output.done;
-  const files = containerFiles(record.folder);
-  const written = readIfAny(files.exit).trim();
-  const unknown = !/^\d+$/.test(written);
-  const finishedAt = unknown ? Date.now() : Math.round(statSync(files.exit).mtimeMs);
-  return { exitCode: unknown ? 137 : Number(written), finishedAt, unknown };
+  if (exitCode === undefined) return { exitCode: 137, finishedAt: Date.now(), unknown: true };
+  return { exitCode, finishedAt: Math.round(statSync(containerFiles(record.folder).exit).mtimeMs), unknown: false };
+}
+
+/** Resolves once the shim has written the exit code, or with undefined when the shim is no more and has not. */
+async function exitCodeWritten({ folder, shim, shimStart }: ContainerRecord): Promise<number | undefined> {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const check = (): void => {
+    if (exitCodeIn(folder) !== undefined) resolve(undefined);
+  };
+  const watcher = watch(folder, check);
+  watcher.on('error', () => undefined);
+  // It may have been written before anyone watched.
+  check();
+  const over = new AbortController();
+  try {
+    await Promise.race([promise, processExit(shim, shimStart, over.signal)]);
+    return exitCodeIn(folder);
+  } finally {
+    over.abort(new Error('the container has ended'));
+    watcher.close();
+  }
+}
+
+function exitCodeIn(folder: string): number | undefined {
+  const written = readIfAny(containerFiles(folder).exit);
+  return /^\d+\n$/.test(written) ? Number(written) : undefined;
+}
+
+/** The shim holds the container's output until then. */
+function letShimGo(folder: string): void {
+  const taken = openSync(containerFiles(folder).taken, constants.O_RDWR | constants.O_NONBLOCK);
+  writeSync(taken, 'taken\n');
+  closeSync(taken);
 }
 
 interface Output {

@@ -183,13 +183,16 @@ async function removeOrphan(folder: string, log: Logger): Promise<void> {
   rmSync(folder, { recursive: true, force: true });
 }
 
+/** The shim as well, which waits for an agent to take the exit code. */
 async function killShimmed(pid: number, shim: number, shimStart: string): Promise<void> {
   if (processStartTime(shim) !== shimStart) return;
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH')
-      throw new IsthmusError('LINUX_SYSCALL', `process ${pid} not killed`, { cause: error });
+  for (const each of [pid, shim]) {
+    try {
+      process.kill(each, 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH')
+        throw new IsthmusError('LINUX_SYSCALL', `process ${each} not killed`, { cause: error });
+    }
   }
   await processExit(shim, shimStart);
 }

@@ -9,7 +9,7 @@ import { planClusters, type ClusterPlan } from '../network/plan.ts';
 import { paths } from '../paths.ts';
 import { NodeNamespaces } from '../supervisor/node-filesystem.ts';
 
-/** For tests: nodes as the supervisor makes them, in the namespaces that scripts/test.sh gives every test run. */
+/** For tests: nodes as the supervisor makes them, in namespaces of the test's own (`isolated`). */
 export async function makeNodes(count: number): Promise<readonly { plan: ClusterPlan; namespaces: NodeNamespaces }[]> {
   const checkout = path.resolve(import.meta.dirname, '../../..');
   const folder = mkdtempSync(path.join(tmpdir(), 'isthmus-nodes-'));

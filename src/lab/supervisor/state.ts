@@ -32,7 +32,15 @@ export function writeState(state: LabState): void {
 export function removeFiles(state: LabState): void {
   const files = labFiles(state.directory);
   for (const plan of state.clusters) rmSync(files.cluster(plan.name), { recursive: true, force: true });
-  for (const file of [files.spec, files.kubeconfig, path.join(state.directory, files.socket), files.log, files.mountPoint, files.meshCa, files.state]) {
+  for (const file of [
+    files.spec,
+    files.kubeconfig,
+    path.join(state.directory, files.socket),
+    files.log,
+    files.mountPoint,
+    files.meshCa,
+    files.state,
+  ]) {
     rmSync(file, { recursive: true, force: true });
   }
   if (readdirSync(state.directory).length === 0) rmdirSync(state.directory);
