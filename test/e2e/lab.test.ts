@@ -316,7 +316,11 @@ describe(
       for (const address of [ip, clusterIP, external]) {
         // The rules follow the API a moment later.
         const call = `for i in $(seq 50); do curl -s -m 1 http://${address ?? ''}:5000/hello && break; sleep 0.1; done`;
-        assert.match(await sh(`kubectl --context cluster-1 exec -n demo deploy/sleep -- sh -c '${call}'`), /^Hello version: v2/, address ?? 'a pod');
+        assert.match(
+          await sh(`kubectl --context cluster-1 exec -n demo deploy/sleep -- sh -c '${call}'`),
+          /^Hello version: v2/,
+          address ?? 'a pod',
+        );
       }
     });
 
@@ -328,9 +332,9 @@ describe(
         'deployment.apps/global-service scaled\n',
       );
       await watch.until(/3\/3 +3 +3/);
-    // All three answer, so that they have come far enough to hear when they are told to end.
-    const all = `until [ "$(for i in $(seq 12); do curl -s -m 1 global-service:5000/hello; done | sort -u | wc -l)" = 3 ]; do :; done`;
-    await sh(`kubectl --context cluster-1 exec -n demo deploy/sleep -- sh -c '${all}'`);
+      // All three answer, so that they have come far enough to hear when they are told to end.
+      const all = `until [ "$(for i in $(seq 12); do curl -s -m 1 global-service:5000/hello; done | sort -u | wc -l)" = 3 ]; do :; done`;
+      await sh(`kubectl --context cluster-1 exec -n demo deploy/sleep -- sh -c '${all}'`);
       await sh('kubectl --context cluster-1 -n demo scale deploy/global-service --replicas=0');
       await watch.until(/0\/0 +0 +0/);
       await watch.stop();
@@ -484,12 +488,12 @@ kubectl --context cluster-1 -n demo wait --for=condition=Ready pod/talker --time
 
     test('killed, the controllers and the node agent come back and go on', async () => {
       /** Of cluster-1, by name, from the table that `lab status` prints. */
-    const processes = async (): Promise<Map<string, { pid: number; restarts: number }>> => {
-      const table = (await lab.isthmus('lab', 'status')).split(/\n(?=cluster-\d)/).find((part) => part.startsWith('cluster-1 ')) ?? '';
-      const lines = [...table.matchAll(/^ {2}([a-z]+) +(\d+) +(\d+) +\d+ MiB$/gm)];
-      return new Map(lines.map(([, process = '', pid, restarts]) => [process, { pid: Number(pid), restarts: Number(restarts) }]));
-    };
-    for (const victim of ['controllers', 'node']) {
+      const processes = async (): Promise<Map<string, { pid: number; restarts: number }>> => {
+        const table = (await lab.isthmus('lab', 'status')).split(/\n(?=cluster-\d)/).find((part) => part.startsWith('cluster-1 ')) ?? '';
+        const lines = [...table.matchAll(/^ {2}([a-z]+) +(\d+) +(\d+) +\d+ MiB$/gm)];
+        return new Map(lines.map(([, process = '', pid, restarts]) => [process, { pid: Number(pid), restarts: Number(restarts) }]));
+      };
+      for (const victim of ['controllers', 'node']) {
         const { pid } = (await processes()).get(victim) ?? {};
         assert.ok(pid);
         await sh('kubectl --context cluster-1 -n demo scale deploy/global-service --replicas=4');
