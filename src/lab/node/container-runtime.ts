@@ -17,6 +17,7 @@ import type { ContainerKind, ContainerView, RunState, Termination } from './pod-
 import { probeContainer } from './prober.ts';
 import { probeOnce } from './probe.ts';
 import { setprivOptions } from './security.ts';
+import type { Wake } from './wake.ts';
 import type { ContainerMount } from './container-script.ts';
 
 /** What a container needs from its pod. */
@@ -37,6 +38,8 @@ export interface PodContext {
   readonly event: (type: 'Normal' | 'Warning', reason: string, message: string) => void;
   /** Something that the pod's status shows has changed. */
   readonly changed: () => void;
+  /** Raised when a Secret or ConfigMap that the pod refers to has changed. */
+  readonly sourcesChanged: Wake;
   readonly log: Logger;
 }
 
@@ -191,7 +194,7 @@ export class ContainerRuntime {
         this.#set({ is: 'waiting', reason, message });
         this.#context.event('Warning', 'Failed', `Error: ${message}`);
         this.#context.log.warn({ container: this.spec.name, error: describeError(error) }, 'container not started');
-        await sleep(wait, signal);
+        await this.#context.sourcesChanged.wait(wait, signal);
       }
     }
   }

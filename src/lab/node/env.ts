@@ -35,7 +35,7 @@ export async function containerEnv(options: EnvOptions): Promise<Readonly<Record
   for (const { configMapRef, secretRef, prefix = '' } of container.envFrom ?? []) {
     const source = configMapRef ?? secretRef;
     const kind = configMapRef === undefined ? 'secret' : 'configMap';
-    const data = await objects.data(kind, namespace, source?.name ?? '');
+    const data = await objects.data(kind, namespace, source?.name ?? '', pod.metadata.uid);
     if (data === undefined && source?.optional !== true) throw missing(kind, source?.name ?? '');
     for (const [name, value] of Object.entries(data ?? {})) env[`${prefix}${name}`] = value.toString('utf8');
   }
@@ -53,7 +53,7 @@ export async function containerEnv(options: EnvOptions): Promise<Readonly<Record
     } else {
       const reference = valueFrom.configMapKeyRef ?? valueFrom.secretKeyRef;
       const kind = valueFrom.configMapKeyRef === undefined ? 'secret' : 'configMap';
-      const data = await objects.data(kind, namespace, reference?.name ?? '');
+      const data = await objects.data(kind, namespace, reference?.name ?? '', pod.metadata.uid);
       const found = data?.[reference?.key ?? ''];
       if (found !== undefined) env[name] = found.toString('utf8');
       else if (reference?.optional === true) continue;

@@ -15,6 +15,7 @@ import { createSandbox, podAddresses, readSandbox, removeSandbox, type Sandbox }
 import type { ServiceAccountTokens } from './service-account-tokens.ts';
 import { StatusWriter } from './status-writer.ts';
 import { Volumes } from './volumes.ts';
+import { Wake } from './wake.ts';
 
 /** What all pods of a node share. */
 export interface NodeContext {
@@ -49,6 +50,7 @@ export class PodWorker {
   readonly #killed = new AbortController();
   readonly #detached: AbortSignal;
   #graceTimer: NodeJS.Timeout | undefined;
+  readonly #sources = new Wake();
   #pod: Pod;
   #sandbox: Sandbox | undefined;
 
@@ -71,6 +73,7 @@ export class PodWorker {
       facts: () => this.#facts(),
       node: node.machine,
       log: node.log,
+      onSourceChange: () => this.#sources.raise(),
     });
     const context = this.#containerContext();
     const make = (kind: ContainerKind) => (spec: NonNullable<Pod['spec']>['containers'][number]) =>
@@ -180,7 +183,7 @@ export class PodWorker {
             reason === 'FailedMount' ? `MountVolume.SetUp failed: ${why}` : `Failed to create pod sandbox: ${why}`,
           );
         this.#node.log.warn({ pod: this.#pod.metadata.name, reason, error: why, retryMs: wait }, 'pod not prepared');
-        await sleep(wait, signal);
+        await this.#sources.wait(wait, signal);
       }
     }
   }
@@ -278,6 +281,7 @@ export class PodWorker {
       mounts: (container, env) => this.#volumes.mounts(container, env),
       event: (type, reason, message) => this.#event(type, reason, message),
       changed: () => this.#status.changed(),
+      sourcesChanged: this.#sources,
       log: log.child({ pod: this.#pod.metadata.name }),
     };
   }

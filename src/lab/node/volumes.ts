@@ -19,6 +19,8 @@ export interface VolumesOptions {
   readonly facts: () => PodFacts;
   readonly node: { readonly cpu: number; readonly memory: number };
   readonly log: Logger;
+  /** A Secret or ConfigMap that the pod refers to has changed. */
+  readonly onSourceChange: () => void;
 }
 
 /**
@@ -32,6 +34,7 @@ export class Volumes {
   readonly #written = new Map<string, string>();
   #refreshTimer: NodeJS.Timeout | undefined;
   #work: Promise<void> = Promise.resolve();
+  #prepared = false;
 
   constructor(pod: Pod, options: VolumesOptions) {
     this.#pod = pod;
@@ -40,11 +43,15 @@ export class Volumes {
 
   /** Makes all volumes. Throws LAB_VOLUME when one cannot be made now; it may be possible later. */
   async prepare(): Promise<void> {
+    const { objects, onSourceChange } = this.#options;
+    objects.listen(this.#uid, () => {
+      onSourceChange();
+      if (this.#prepared) void this.refresh(this.#pod);
+    });
     await this.#enqueue(async () => {
       for (const volume of this.#pod.spec?.volumes ?? []) await this.#make(volume);
     });
-    const { objects } = this.#options;
-    objects.listen(this.#uid, () => void this.refresh(this.#pod));
+    this.#prepared = true;
   }
 
   /** Brings the volumes up to date with the pod and with what it refers to. What fails is logged, and stays as it was. */

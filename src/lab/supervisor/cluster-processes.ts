@@ -1,5 +1,4 @@
 import { readFileSync, writeSync } from 'node:fs';
-import { flushCompileCache } from 'node:module';
 
 import { createLogger, runUntilStopped } from '../../core/index.ts';
 import { apiServerPort, type ClusterPlan } from '../network/plan.ts';
@@ -73,6 +72,4 @@ function readPlan(): ClusterPlan {
 
 function sayReady(): void {
   writeSync(readyDescriptor, 'ready\n');
-  // A process that is killed does not do it at its end; the next start is faster and smaller for it.
-  setTimeout(flushCompileCache, 2_000).unref();
 }

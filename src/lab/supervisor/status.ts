@@ -12,7 +12,11 @@ export interface LabStatus {
   readonly kubeconfig: string;
   readonly clusters: readonly ClusterReport[];
   /** All processes of the lab, those of pods included. */
-  readonly processes: { readonly count: number; readonly rssKilobytes: number };
+  readonly processes: {
+    readonly count: number;
+    /** What is shared, such as Node's own code, counts once (proportional set size). */
+    readonly memoryKilobytes: number;
+  };
 }
 
 export interface ClusterReport {
@@ -57,8 +61,8 @@ export async function labStatus(): Promise<LabStatus> {
       };
     }),
   );
-  const rssKilobytes = processes.reduce((sum, process) => sum + process.rssKilobytes, 0);
-  return { directory, kubeconfig, clusters, processes: { count: processes.length, rssKilobytes } };
+  const memoryKilobytes = processes.reduce((sum, { pid }) => sum + proportionalSize(pid), 0);
+  return { directory, kubeconfig, clusters, processes: { count: processes.length, memoryKilobytes } };
 }
 
 async function askApi(kubeconfig: string, context: string): Promise<ClusterReport['api']> {
@@ -107,6 +111,10 @@ function belongs(entry: string, namespace: string, depth: number): boolean {
     at = /^PPid:\s+(\d+)/m.exec(readIfThere(`/proc/${at}/status`))?.[1] ?? '0';
   }
   return false;
+}
+
+function proportionalSize(pid: number): number {
+  return Number(/^Pss:\s+(\d+)/m.exec(readIfThere(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0);
 }
 
 function linkOf(file: string): string | undefined {
