@@ -486,19 +486,20 @@ kubectl --context cluster-1 -n demo wait --for=condition=Ready pod/talker --time
       assert.match(unknownField.stderr, /unknown field "datta"/);
     });
 
-    test('killed, the controllers and the node agent come back and go on', async () => {
+    test('killed, API server, controllers and node agent come back and go on', async () => {
       /** Of cluster-1, by name, from the table that `lab status` prints. */
       const processes = async (): Promise<Map<string, { pid: number; restarts: number }>> => {
         const table = (await lab.isthmus('lab', 'status')).split(/\n(?=cluster-\d)/).find((part) => part.startsWith('cluster-1 ')) ?? '';
         const lines = [...table.matchAll(/^ {2}([a-z]+) +(\d+) +(\d+) +\d+ MiB$/gm)];
         return new Map(lines.map(([, process = '', pid, restarts]) => [process, { pid: Number(pid), restarts: Number(restarts) }]));
       };
-      for (const victim of ['controllers', 'node']) {
+      for (const victim of ['controllers', 'node', 'apiserver']) {
         const { pid } = (await processes()).get(victim) ?? {};
         assert.ok(pid);
         await sh('kubectl --context cluster-1 -n demo scale deploy/global-service --replicas=4');
         // From outside the lab's PID namespace, as the operator or the kernel's OOM killer would.
         process.kill(pid, 'SIGKILL');
+      await sh('until kubectl --context cluster-1 get --raw /readyz 2> /dev/null; do sleep 0.1; done');
         await sh('kubectl --context cluster-1 -n demo rollout status deploy/global-service --timeout=60s');
         await sh('kubectl --context cluster-1 -n demo scale deploy/global-service --replicas=2');
         await sh('kubectl --context cluster-1 -n demo rollout status deploy/global-service --timeout=60s');
