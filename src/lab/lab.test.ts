@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import net from 'node:net';
@@ -297,10 +297,24 @@ isolated(import.meta.filename, () => {
     }
   });
 
+  test('a lab that dies with its caller does, however the caller ends', async () => {
+    const host = hostState();
+    const program = `import { labUp } from ${JSON.stringify(path.join(import.meta.dirname, 'index.ts'))};
+      await labUp({ clusters: 1, diesWithCaller: true });
+      console.log('up');
+      setInterval(() => undefined, 1_000_000);`;
+    const caller = spawn(process.execPath, ['--input-type=module', '--eval', program], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(caller.stdout, 'data');
+    const { pid } = readLabState();
+    caller.kill('SIGKILL');
+    await processExit(pid);
+    assert.deepEqual(hostState(), host);
+  });
+
   test('when its supervisor is killed, all of it is gone, and the next lab starts clean', async () => {
     const host = hostState();
     await labUp({ clusters: 1 });
-    const state = JSON.parse(readFileSync(path.join(process.env['ISTHMUS_LAB_DIR'] ?? '', 'lab.json'), 'utf8')) as { pid: number };
+    const state = readLabState();
     const [supervisor = 0] = childrenOf(childrenOf(state.pid)[0] ?? 0);
     assert.match(readFileSync(`/proc/${supervisor}/cmdline`, 'utf8'), /supervise/);
     process.kill(supervisor, 'SIGKILL');
@@ -315,4 +329,8 @@ isolated(import.meta.filename, () => {
 
 function childrenOf(pid: number): readonly number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+}
+
+function readLabState(): { readonly pid: number } {
+  return JSON.parse(readFileSync(path.join(process.env['ISTHMUS_LAB_DIR'] ?? '', 'lab.json'), 'utf8')) as { pid: number };
 }

@@ -29,7 +29,7 @@ export interface NodeContext {
 }
 
 export const podsFolder = '/var/lib/kubelet/pods';
-const logsFolder = '/var/log/pods';
+export const podLogsFolder = '/var/log/pods';
 
 /**
  * One pod on this node, from its binding until nothing is left of it: volumes, network, init containers in order, then the
@@ -61,7 +61,7 @@ export class PodWorker {
     this.#node = node;
     this.#detached = detached;
     this.#folder = path.join(podsFolder, uid);
-    this.#logFolder = path.join(logsFolder, `${namespace}_${name}_${uid}`);
+    this.#logFolder = path.join(podLogsFolder, `${namespace}_${name}_${uid}`);
     this.#startTime = pod.status?.startTime ?? time(Date.now());
     mkdirSync(this.#folder, { recursive: true, mode: 0o750 });
     this.#sandbox = readSandbox(this.#sandboxFile);

@@ -13,7 +13,7 @@ import type { ContainerRecord } from './container.ts';
 import { runClusterDns } from './dns.ts';
 import { serveKubelet } from './kubelet-server.ts';
 import { keepNodeAlive, registerNode } from './node-registration.ts';
-import { PodWorker, podsFolder, type NodeContext } from './pod-worker.ts';
+import { podLogsFolder, PodWorker, podsFolder, type NodeContext } from './pod-worker.ts';
 import { runServiceProxy } from './proxy.ts';
 import { ReferencedObjects } from './referenced-objects.ts';
 import { removeSandbox } from './sandbox.ts';
@@ -181,6 +181,9 @@ async function removeOrphan(folder: string, log: Logger): Promise<void> {
     log.warn({ folder, error: describeError(error) }, 'orphaned pod not removed cleanly');
   }
   rmSync(folder, { recursive: true, force: true });
+  for (const name of existsSync(podLogsFolder) ? readdirSync(podLogsFolder) : []) {
+    if (name.endsWith(`_${path.basename(folder)}`)) rmSync(path.join(podLogsFolder, name), { recursive: true, force: true });
+  }
 }
 
 /** The shim as well, which waits for an agent to take the exit code. */

@@ -33,10 +33,13 @@ export async function supervise({ spec, listeners, events }: SuperviseOptions, s
   const caller = new Socket({ fd: events });
   const orphaned = new AbortController();
   caller.on('error', () => undefined).resume();
-  if (spec.diesWithCaller) caller.once('close', () => orphaned.abort(new Error('the process that started the lab has ended')));
+  const start = { over: false };
+  // One who has gone before the start was over did not want it, or cannot be told.
+  caller.once('close', () => {
+    if (spec.diesWithCaller || !start.over) orphaned.abort(new Error('the process that started the lab has ended'));
+  });
   const signal = AbortSignal.any([stopped, orphaned.signal]);
   const tell = (event: StartEvent): void => void caller.write(`${JSON.stringify(event)}\n`);
-  const start = { over: false };
   try {
     await runCommand('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'isthmus-lab', '/run']);
     await makeNodeNetwork(spec.clusters, spec.network);
