@@ -6,6 +6,7 @@ import { NetworkNamespace } from '../linux/index.ts';
 import { connect } from './dial.ts';
 import type { MetricFamily } from './exposition.ts';
 import { openMetricsContentType, renderFamilies } from './exposition.ts';
+import { judgeBuffersByHeap } from './garbage.ts';
 import { HttpEndpoints } from './http-endpoints.ts';
 import { Listener } from './listener.ts';
 import { Readiness } from './readiness.ts';
@@ -51,6 +52,7 @@ interface PortCounters {
  * what comes to its HBONE port is refused (ZTUNNEL_GATEWAY_HBONE in the log) and counted.
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  judgeBuffersByHeap();
   const { host, log, ports } = options;
   const stop = new AbortController();
   const counters = { control: newCounters(), hbone: newCounters() };

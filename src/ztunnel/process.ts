@@ -8,6 +8,7 @@ import type { ZtunnelConfig } from './config.ts';
 import { ConnectionTracker } from './connections.ts';
 import { meshClient, signer } from './control-plane.ts';
 import { openMetricsContentType } from './exposition.ts';
+import { judgeBuffersByHeap } from './garbage.ts';
 import { HttpEndpoints } from './http-endpoints.ts';
 import { startDns } from './dns/index.ts';
 import { runInPod } from './inpod/index.ts';
@@ -26,6 +27,7 @@ const gates = { state: 'state manager', proxy: 'proxy', pods: 'workload proxy ma
  * administration. Runs until it is told to stop; open connections then get the drain deadline.
  */
 export async function runZtunnel(config: ZtunnelConfig): Promise<void> {
+  judgeBuffersByHeap();
   const log = createLogger('ztunnel');
   await runUntilStopped(log, (signal) => serve(config, log, signal));
 }
