@@ -117,20 +117,26 @@ async function add({ containerId, netns, interfaceName }: Call, plan: ClusterPla
     .join(':')}`;
   using namespace = NetworkNamespace.open(netns);
   try {
+    // Made here and not from inside of the pod: /proc/PID/ns/net, by which the pod's side would have to name this one, shows
+    // where our thread happens to be.
+    await runCommand('ip', ['-batch', '-'], {
+      input: [
+        `link add ${veth} type veth peer name ${interfaceName} address ${mac} netns ${namespaceName(netns)}`,
+        `addr add ${gateway}/32 dev ${veth}`,
+        `link set ${veth} up`,
+        `route add ${address} dev ${veth} scope link`,
+      ].join('\n'),
+    });
     await runCommand('sh', ['-ec', podScript], {
       namespace,
       input: [
         'link set lo up',
-        `link add ${interfaceName} address ${mac} type veth peer name ${veth} netns ${process.pid}`,
         `addr add ${address}/${prefix} dev ${interfaceName} noprefixroute`,
         `link set ${interfaceName} up`,
         `route add ${gateway} dev ${interfaceName} scope link src ${address}`,
         `route add ${plan.nodePodCidr} via ${gateway} src ${address}`,
         `route add default via ${gateway}`,
       ].join('\n'),
-    });
-    await runCommand('ip', ['-batch', '-'], {
-      input: [`addr add ${gateway}/32 dev ${veth}`, `link set ${veth} up`, `route add ${address} dev ${veth} scope link`].join('\n'),
     });
   } catch (error) {
     await remove({ containerId, netns, interfaceName }, pool);
@@ -154,6 +160,15 @@ for kind in all default; do echo 0 > conf/$kind/rp_filter; done
 echo 0 > ip_unprivileged_port_start
 exec ip -batch -
 `;
+
+/** The name by which ip(8) knows a namespace: that of its file in /run/netns. */
+function namespaceName(netns: string): string {
+  const folder = path.dirname(netns);
+  if (folder !== '/run/netns' && folder !== '/var/run/netns') {
+    throw new IsthmusError('LAB_CNI', `the network namespace ${netns} is not in /run/netns`);
+  }
+  return path.basename(netns);
+}
 
 /** Succeeds as well when there is nothing left to remove, as the specification asks. */
 async function remove({ containerId }: Call, pool: AddressPool): Promise<void> {

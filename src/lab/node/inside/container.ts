@@ -151,6 +151,25 @@ test('a sandbox has an address by CNI, and the node and other pods reach it', as
   assert.doesNotMatch(await runCommand('ip', ['-br', 'link']), /veth/);
 });
 
+test("sandboxes and containers that are made at once do not get in each other's way", async () => {
+  const names = Array.from({ length: 12 }, (_, i) => `many-${i}`);
+  const made = await Promise.all(
+    names.map(async (name) => {
+      const sandbox = await createSandbox(pod(name), path.join(folder, `${name}.json`), stop.signal);
+      const { text } = await (await run(['sh', '-c', 'ip -4 -o address show dev eth0; ip route get 10.10.0.1'], {}, sandbox)).output();
+      return { sandbox, text };
+    }),
+  );
+  for (const { sandbox, text } of made) {
+    const [address = ''] = podAddresses(sandbox);
+    assert.ok(text.includes(`inet ${address}/24`), text);
+    assert.ok(text.includes(`dev eth0 src ${address}`), text);
+    assert.match(await runCommand('ip', ['route', 'get', address]), /dev veth[0-9a-f]{8} src 10\.10\.0\.1/);
+  }
+  await Promise.all(names.map((name) => removeSandbox(path.join(folder, `${name}.json`))));
+  assert.doesNotMatch(await runCommand('ip', ['-br', 'link']), /veth/);
+});
+
 test('a mount made on the node later appears in a container that asked for it', async () => {
   const mounts = [{ source: '/run/netns', target: '/host/netns', kind: 'folder', readOnly: false, propagate: true }] as const;
   const { container, output } = await run(
