@@ -25,32 +25,24 @@ export class Keepalive {
     this.#wait();
   }
 
-  /** Asks the peer at once, with `timeout` milliseconds for its answer (at most the usual ones). */
-  probe(timeout: number): void {
-    this.#ping(Math.min(timeout, this.#timeout));
-  }
-
   stop(): void {
     clearTimeout(this.#timer);
   }
 
   #wait(): void {
     this.#timer = setTimeout(() => {
-      this.#ping(this.#timeout);
+      this.#ping();
     }, this.#interval).unref();
   }
 
-  #ping(timeout: number): void {
+  #ping(): void {
     if (this.#session.state === 'closed') return;
-    const sent = this.#session.ping(() => {
+    this.#session.ping(() => {
       clearTimeout(this.#timer);
       this.#wait();
     });
-    // Another one is on its way, and its own time is running.
-    if (!sent) return;
-    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      this.#session.destroy(new IsthmusError('HBONE_CONNECTION_LOST', `the peer has not answered a ping in ${timeout} ms`));
-    }, timeout).unref();
+      this.#session.destroy(new IsthmusError('HBONE_CONNECTION_LOST', `the peer has not answered a ping in ${this.#timeout} ms`));
+    }, this.#timeout).unref();
   }
 }

@@ -60,7 +60,9 @@ class Peer {
   readonly #waiting: (() => void)[] = [];
   #ended = false;
 
-  constructor(socket: Socket) {
+  /** `preface`: bytes before the first frame, which a client sends. */
+  constructor(socket: Socket, preface = 0) {
+    let skip = preface;
     this.socket = socket;
     const reader = new FrameReader(
       {
@@ -74,7 +76,9 @@ class Peer {
       { maxFrameSize: 1 << 24, maxGathered: 1 << 24 },
     );
     socket.on('data', (chunk: Buffer) => {
-      reader.push(chunk);
+      const skipped = Math.min(skip, chunk.length);
+      skip -= skipped;
+      reader.push(chunk.subarray(skipped));
       this.#wake();
     });
     socket.once('close', () => {
@@ -375,8 +379,17 @@ describe('signs of life', () => {
 
   test('a request after silence finds out at once that the peer is gone', async () => {
     const [mine, raw] = await socketPair();
-    raw.resume().write(settingsFrame([]));
+    const peer = new Peer(raw, clientPreface.length);
+    raw.write(settingsFrame([]));
     const tunnel = new Tunnel({ socket: mine, probeTimeout: 30, probeAfter: 0, keepalive: { interval: 60_000, timeout: 60_000 } });
     await assert.rejects(tunnel.connect('a:1', []), { code: 'HBONE_CONNECTION_LOST' });
+    assert.equal(tunnel.usable, false);
+    assert.equal(mine.destroyed, false, 'streams that are open are left to the keepalive');
+    // A late sign of life makes it usable again.
+    const ping = await peer.next(FrameType.PING);
+    assert.ok(ping);
+    raw.write(pingFrame(ping.payload, true));
+    while (!tunnel.usable) await new Promise(setImmediate);
+    tunnel.destroy();
   });
 });

@@ -71,7 +71,7 @@ export class Session {
   #unacknowledged = 0;
   #prefaceLeft: number;
   #headers: { readonly streamId: number; readonly endStream: boolean; readonly parts: Buffer[]; size: number } | undefined;
-  #awaitedPing: { readonly opaque: Buffer; readonly done: () => void } | undefined;
+  #awaitedPing: { readonly opaque: Buffer; readonly done: (() => void)[] } | undefined;
   #lastReceived = Date.now();
 
   constructor(options: SessionOptions) {
@@ -125,14 +125,17 @@ export class Session {
     return stream;
   }
 
-  /** Sends a PING; `done` is called when its answer arrives. One at a time: false when another is on its way. */
-  ping(done: () => void): boolean {
-    if (this.#state === 'closed' || this.#awaitedPing !== undefined) return false;
+  /** Asks for a sign of life; `done` is called when it comes. While one is awaited, further ones wait for the same. */
+  ping(done: () => void): void {
+    if (this.#state === 'closed') return;
+    if (this.#awaitedPing !== undefined) {
+      this.#awaitedPing.done.push(done);
+      return;
+    }
     const opaque = Buffer.alloc(8);
     opaque.writeDoubleBE(performance.now());
-    this.#awaitedPing = { opaque, done };
+    this.#awaitedPing = { opaque, done: [done] };
     this.#outbox.push(pingFrame(opaque, false));
-    return true;
   }
 
   /**
@@ -148,11 +151,10 @@ export class Session {
     if (this.#goAwaySent !== undefined) return;
     this.#goAwaySent = maxWindow;
     this.#outbox.push(goAwayFrame(maxWindow, ErrorCode.NO_ERROR));
-    const final = (): void => {
+    this.ping(() => {
       this.#goAway(ErrorCode.NO_ERROR);
       this.#drained();
-    };
-    if (!this.ping(final)) final();
+    });
   }
 
   /** Ends everything at once: streams break with `error` (HBONE_CLOSED when none is given), the peer gets a GOAWAY. */
@@ -409,7 +411,7 @@ export class Session {
     } else if (this.#awaitedPing?.opaque.equals(payload) === true) {
       const { done } = this.#awaitedPing;
       this.#awaitedPing = undefined;
-      done();
+      for (const each of done) each();
     }
   }
 

@@ -16,8 +16,9 @@ export interface TunnelOptions {
   readonly settings?: LocalSettings;
   readonly keepalive?: KeepaliveOptions;
   /**
-   * Time for the answer to the probe that goes along with a request after silence, milliseconds; default 3000. A tunnel
-   * through which packets do not pass any more is so found out by the first request instead of the next regular ping.
+   * Time for a sign of life when a request is made after silence, milliseconds; default 3000. Without one the request is
+   * given up and the tunnel gets no new ones until the peer is heard of again; streams that are open are left to the
+   * keepalive, since a peer that is only slow must not cost them.
    */
   readonly probeTimeout?: number;
   /** Silence after which a request is accompanied by that probe, milliseconds; default 1000. */
@@ -36,6 +37,8 @@ export interface Connected {
 export class Tunnel {
   readonly #session: Session;
   readonly #keepalive: Keepalive;
+  /** The peer has not given a sign of life in time; it is awaited. */
+  #silent = false;
   readonly #probeTimeout: number;
   readonly #probeAfter: number;
 
@@ -56,7 +59,7 @@ export class Tunnel {
   }
 
   get usable(): boolean {
-    return this.#session.state === 'open';
+    return this.#session.state === 'open' && !this.#silent;
   }
 
   get openStreams(): number {
@@ -74,13 +77,13 @@ export class Tunnel {
    */
   async connect(authority: string, headers: readonly HeaderField[], signal?: AbortSignal): Promise<Connected> {
     signal?.throwIfAborted();
-    if (Date.now() - this.#session.lastReceived >= this.#probeAfter) this.#keepalive.probe(this.#probeTimeout);
     const stream = this.#session.open([[':method', 'CONNECT'], [':authority', authority], ...headers]);
     const { promise, resolve, reject } = Promise.withResolvers<Connected>();
     const onAbort = (): void => {
       stream.reset(ErrorCode.CANCEL, signal?.reason instanceof Error ? signal.reason : new Error('aborted'));
     };
     signal?.addEventListener('abort', onAbort, { once: true });
+    const probe = Date.now() - this.#session.lastReceived >= this.#probeAfter ? this.#probe(stream) : undefined;
     stream.use({
       headers: (fields) => {
         try {
@@ -107,8 +110,24 @@ export class Tunnel {
     try {
       return await promise;
     } finally {
+      clearTimeout(probe);
       signal?.removeEventListener('abort', onAbort);
     }
+  }
+
+  #probe(stream: TunnelStream): NodeJS.Timeout {
+    const timer = setTimeout(() => {
+      this.#silent = true;
+      stream.reset(
+        ErrorCode.CANCEL,
+        new IsthmusError('HBONE_CONNECTION_LOST', `no sign of life from the peer in ${this.#probeTimeout} ms`),
+      );
+    }, this.#probeTimeout).unref();
+    this.#session.ping(() => {
+      clearTimeout(timer);
+      this.#silent = false;
+    });
+    return timer;
   }
 
   /** Takes no more requests and closes after the last stream. */

@@ -14,7 +14,10 @@ export function failureText(error: unknown, context: 'outbound' | 'inbound'): st
   if (error instanceof SyscallError)
     return `${context === 'inbound' ? 'connection failed' : 'io error'}: ${systemText(error.errno, error.errnoNumber)}`;
   if (error instanceof IsthmusError) {
-    if (error.code === 'HBONE_CONNECTION_LOST') return `h2 failed: ${error.message}`;
+    if (error.code === 'HBONE_CONNECTION_LOST') {
+      const { cause } = error;
+      return `h2 failed: ${error.message}${cause instanceof Error ? `: ${cause.message}` : ''}`;
+    }
     if (error.code === 'ISTHMUS_TIMEOUT') {
       return context === 'inbound' ? 'connection failed: deadline has elapsed' : 'io error: deadline has elapsed';
     }

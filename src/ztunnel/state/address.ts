@@ -1,3 +1,5 @@
+import { isIPv4 as isIPv4Text } from 'node:net';
+
 import ipaddr from 'ipaddr.js';
 
 /**
@@ -12,14 +14,17 @@ export function addressFromBytes(bytes: Uint8Array): string | undefined {
 
 /** Canonical text of an address in any notation, or undefined when it is none. */
 export function parseAddress(text: string): string | undefined {
-  return ipaddr.IPv4.isValidFourPartDecimal(text) || (text.includes(':') && ipaddr.IPv6.isValid(text))
-    ? canonical(ipaddr.parse(text))
-    : undefined;
+  // Four decimal parts without leading zeros are canonical as they stand.
+  if (isIPv4Text(text)) return text;
+  return text.includes(':') && ipaddr.IPv6.isValid(text) ? canonical(ipaddr.parse(text)) : undefined;
 }
 
 /** The address of a socket as libuv gives it, in canonical text: an IPv4 client of a dual-stack listener is IPv4. */
 export function socketAddress(text: string | undefined): string {
   if (text === undefined) return '';
+  // Most connections: IPv4 on a dual-stack listener.
+  const mapped = text.startsWith('::ffff:') ? text.slice('::ffff:'.length) : text;
+  if (isIPv4Text(mapped)) return mapped;
   return text.includes(':') ? (parseAddress(text.split('%', 1)[0] ?? '') ?? text) : text;
 }
 
