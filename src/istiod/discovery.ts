@@ -74,7 +74,7 @@ export function discoveryServices(options: DiscoveryOptions) {
     authorizeImpersonation: (caller, identity) => nodes.authorize(caller, identity),
     log,
   });
-  return { xds, routes: [xds.routes, certificates] };
+  return { xds, services: { methods: [xds.method], routes: [certificates] } };
 }
 
 /**

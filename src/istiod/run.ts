@@ -115,7 +115,7 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
   log.info({ clusterId, network: network(), workloads: mesh.workloads.size, services: mesh.services.size }, 'mesh derived');
 
   const metrics = istiodMetrics({ registry, mesh, connections: () => xds.connections(), authority });
-  const { xds, routes } = discoveryServices({
+  const { xds, services } = discoveryServices({
     client,
     config,
     tables: [addresses, authorizations, ...peering.tables],
@@ -126,8 +126,8 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
     onRejectedResponse: (type) => metrics.rejectedResponses.inc({ type }),
     log,
   });
-  const secure = resources.use(await GrpcServer.listen({ routes, tls: certificate.tls, ...config.listen.tls, log }));
-  const plaintext = resources.use(await GrpcServer.listen({ routes, ...config.listen.plaintext, log }));
+  const secure = resources.use(await GrpcServer.listen({ ...services, tls: certificate.tls, ...config.listen.tls, log }));
+  const plaintext = resources.use(await GrpcServer.listen({ ...services, ...config.listen.plaintext, log }));
   resources.defer(certificate.onChange(() => secure.setTls(certificate.tls)));
   const pages = Object.entries(debugPages({ mesh, xds, graph })).map(([path, page]): [string, Page] => [path, () => json(page())]);
   const monitoring = resources.use(

@@ -26,6 +26,11 @@ export interface TestCluster extends AsyncDisposable {
   readonly stateDir: string;
   readonly kubeconfig: string;
   readonly client: KubeClient;
+  /** Ends the API server, keeping its state; resolves when it has ended. */
+  stopApiServer(): Promise<void>;
+  startApiServer(): Promise<void>;
+  /** Installs the CRDs of Istio and of the Gateway API. */
+  installCrds(): Promise<void>;
   create(...objects: readonly TestObject[]): Promise<void>;
   /** Creates a pod and sets its status as a kubelet would. */
   createPod(pod: TestPod): Promise<Pod>;
@@ -54,20 +59,35 @@ export async function startCluster(options: {
   readonly name: string;
   readonly port: number;
   readonly serviceCidr: string;
+  /** Default true. */
+  readonly crds?: boolean;
 }): Promise<TestCluster> {
   const stateDir = await mkdtemp(path.join(tmpdir(), `isthmus-${options.name}-`));
-  const stop = new AbortController();
   const host = '127.0.0.1';
   const pki = await ensureClusterPki({ stateDir, clusterName: options.name, nodeName: 'node-1', addresses: [host], port: options.port });
-  const { promise: ready, resolve } = Promise.withResolvers<unknown>();
-  const running = runApiServer({ stateDir, host, port: options.port, serviceCidr: options.serviceCidr, onReady: resolve }, stop.signal);
-  await Promise.race([ready, running]);
+  let api: { readonly stop: AbortController; readonly running: Promise<void> } | undefined;
+  const startApiServer = async (): Promise<void> => {
+    const stop = new AbortController();
+    const { promise: ready, resolve } = Promise.withResolvers<unknown>();
+    const running = runApiServer({ stateDir, host, port: options.port, serviceCidr: options.serviceCidr, onReady: resolve }, stop.signal);
+    api = { stop, running };
+    await Promise.race([ready, running]);
+  };
+  const stopApiServer = async (): Promise<void> => {
+    api?.stop.abort();
+    await api?.running;
+    api = undefined;
+  };
+  await startApiServer();
   const client = KubeClient.fromKubeconfig({ path: pki.files.adminKubeconfig });
   const cluster: TestCluster = {
     name: options.name,
     stateDir,
     kubeconfig: pki.files.adminKubeconfig,
     client,
+    stopApiServer,
+    startApiServer,
+    installCrds: () => installCrds(cluster),
     create: async (...objects) => {
       for (const object of objects) {
         const type = byKind.get(object.kind);
@@ -107,24 +127,27 @@ export async function startCluster(options: {
       return found;
     },
     [Symbol.asyncDispose]: async () => {
-      stop.abort();
-      await running;
+      await stopApiServer();
       client[Symbol.dispose]();
       await rm(stateDir, { recursive: true });
     },
   };
-  for (const crd of [...istioCrds(), ...gatewayApiCrds()]) {
-    await client.apply(resources.customResourceDefinitions, crd as never, { fieldManager: 'test' });
-    await cluster.until(resources.customResourceDefinitions, { name: crd.metadata.name }, ({ status }) =>
-      (status?.conditions ?? []).some(({ type, status: is }) => type === 'Established' && is === 'True'),
-    );
-  }
+  if (options.crds ?? true) await cluster.installCrds();
   await cluster.create({
     apiVersion: 'v1',
     kind: 'Namespace',
     metadata: { name: 'istio-system', labels: { 'topology.istio.io/network': 'flat-network' } },
   });
   return cluster;
+}
+
+async function installCrds(cluster: TestCluster): Promise<void> {
+  for (const crd of [...istioCrds(), ...gatewayApiCrds()]) {
+    await cluster.client.apply(resources.customResourceDefinitions, crd as never, { fieldManager: 'test' });
+    await cluster.until(resources.customResourceDefinitions, { name: crd.metadata.name }, ({ status }) =>
+      (status?.conditions ?? []).some(({ type, status: is }) => type === 'Established' && is === 'True'),
+    );
+  }
 }
 
 async function createPod(client: KubeClient, pod: TestPod): Promise<Pod> {
@@ -147,6 +170,7 @@ async function createPod(client: KubeClient, pod: TestPod): Promise<Pod> {
 export interface TestIstiod extends AsyncDisposable {
   readonly listening: IstiodListening;
   readonly readinessPort: number;
+  readonly authorityDirectory: string;
 }
 
 export async function startIstiod(
@@ -176,6 +200,7 @@ export async function startIstiod(
   return {
     listening: await ready,
     readinessPort,
+    authorityDirectory,
     [Symbol.asyncDispose]: async () => {
       stop.abort();
       await running;
