@@ -5,6 +5,7 @@ import type { AnyObject, CustomResourceDefinition, Deployment, KubeObject, Pod, 
 import { resources, type ResourceType } from '../../api/resources.ts';
 import { Informer, KubeClient, waitForObjects } from '../../kube/index.ts';
 import { TestServer } from '../apiserver/testing/test-server.ts';
+import { budgetsType } from './disruption.ts';
 import { runHollowNode } from './hollow-node.ts';
 import { runControllers } from './index.ts';
 import { isPodActive, isPodReady } from './pod-state.ts';
@@ -260,6 +261,19 @@ void test('paused, a Deployment scales but does not roll', async () => {
     await client.patch(resources.deployments, { name: 'web', namespace }, { type: 'merge', body: { spec: { paused: false } } });
     await roll(namespace);
     assert.ok((await active(namespace)).every(({ spec }) => spec?.containers[0]?.image === 'web:2'));
+  });
+});
+
+void test('a disruption budget says how many pods may go', async () => {
+  await inNamespace('th', async (namespace) => {
+    await client.create(resources.deployments, web(namespace, 3));
+    const spec = { selector: { matchLabels: { app: 'web' } }, maxUnavailable: '50%' };
+    await client.create(budgetsType, { apiVersion: 'policy/v1', kind: 'PodDisruptionBudget', metadata: { name: 'web', namespace }, spec });
+    const allows = (wanted: number): Promise<unknown> =>
+      until(budgetsType, namespace, `${wanted} disruptions`, ([budget]) => budget?.status?.disruptionsAllowed === wanted);
+    await allows(2);
+    await scale(namespace, 1);
+    await allows(1);
   });
 });
 

@@ -4,6 +4,7 @@ import { clusterDnsController } from './cluster-dns.ts';
 import type { Controller, ControllerContext } from './controller.ts';
 import { daemonSetController } from './daemonset.ts';
 import { deploymentController } from './deployment.ts';
+import { disruptionController } from './disruption.ts';
 import { endpointsController } from './endpoints.ts';
 import { endpointSliceController } from './endpointslice.ts';
 import { eventExpiry } from './event-ttl.ts';
@@ -51,6 +52,7 @@ export async function runControllers(options: ControllersOptions, signal: AbortS
     rootCaController(context, rootCa),
     namespaceController(context),
     garbageCollector(context),
+    disruptionController(context),
     nodeLifecycleController(context),
     podGarbageCollector(context),
     eventExpiry(context),

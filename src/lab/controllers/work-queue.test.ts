@@ -103,10 +103,17 @@ void test('a stopped queue waits for what was begun and starts nothing new', asy
       stop.abort();
       await delay(10);
       ended.push(key);
+      queue.addAfter(key, 60_000);
     },
   });
+  const timers = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
   queue.add('a');
   queue.add('b');
   await queue.run(stop.signal);
   assert.deepEqual([begun, ended], [['a'], ['a']]);
+  assert.equal(
+    process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length,
+    timers,
+    'nothing is left that would keep the process',
+  );
 });

@@ -39,6 +39,8 @@ export class WorkQueue {
 
   /** Adds the key in `ms` milliseconds; of several such wishes the earliest counts. */
   addAfter(key: string, ms: number): void {
+    // What still runs after the end may ask for more: a timer would keep the process for as long as it is.
+    if (this.#signal?.aborted === true) return;
     const due = Date.now() + ms;
     const known = this.#timers.get(key);
     if (known !== undefined) {
