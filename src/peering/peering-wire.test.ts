@@ -84,7 +84,7 @@ async function exporter(t: TestContext, options: ExporterOptions): Promise<Expor
     log,
   });
   const listen = (port: number): Promise<GrpcServer> =>
-    GrpcServer.listen({ routes: [xds.routes], tls: credentials, host: '127.0.0.1', port, log });
+    GrpcServer.listen({ methods: [xds.method], tls: credentials, host: '127.0.0.1', port, log });
   let listener = await listen(0);
   const { port } = listener;
   t.after(async () => {

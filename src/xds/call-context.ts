@@ -27,21 +27,25 @@ const connectionKey = createContextKey<Connection>(
   { description: 'the connection that a call came in on' },
 );
 
-/** For the adapter that serves the routes: keeps what handlers will ask of the connection. */
-export function connectionValues(request: Http2ServerRequest): ContextValues {
+/** What is known of the connection that a request came in on. */
+export function connectionOf(request: Http2ServerRequest): Connection {
   const session = request.stream.session;
   const socket = session?.socket;
-  // The session's socket is a proxy: it answers for the TLS socket's methods, but does not say that it has them ("in" is false).
-  const candidate = socket as TLSSocket | undefined;
-  const tls = typeof candidate?.getPeerX509Certificate === 'function' ? candidate : undefined;
+  // The session's socket is a proxy: neither `in` nor `instanceof` tells what is behind it.
+  const tls = session?.encrypted === true ? (socket as TLSSocket) : undefined;
   const certificate = tls?.getPeerX509Certificate();
-  return createContextValues().set(connectionKey, {
+  return {
     peerCertificate: tls?.authorized === true ? certificate : undefined,
     certificateError: tls?.authorized === false && certificate !== undefined ? String(tls.authorizationError) : undefined,
     remoteAddress: socket?.remoteAddress === undefined ? 'unknown' : `${socket.remoteAddress}:${socket.remotePort ?? 0}`,
     encrypted: session?.encrypted ?? false,
     localPort: socket?.localPort ?? 0,
-  });
+  };
+}
+
+/** For the adapter that serves the routes: keeps what handlers will ask of the connection. */
+export function connectionValues(request: Http2ServerRequest): ContextValues {
+  return createContextValues().set(connectionKey, connectionOf(request));
 }
 
 /** Inside a handler: who is calling. */

@@ -51,7 +51,7 @@ async function serve(t: TestContext): Promise<Served> {
   });
   const listen = (port: number): Promise<GrpcServer> =>
     GrpcServer.listen({
-      routes: [server.routes],
+      methods: [server.method],
       tls: { certificate: serving.chain, key: serving.key, roots: serving.roots },
       host: '127.0.0.1',
       port,

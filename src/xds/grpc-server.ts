@@ -1,4 +1,12 @@
-import { createSecureServer, createServer, type Http2SecureServer, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import {
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 
@@ -7,6 +15,7 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 
 import { describeError, IsthmusError, type Logger } from '../core/index.ts';
 import { connectionValues } from './call-context.ts';
+import { serveCall, type GrpcMethod } from './grpc-call.ts';
 
 /** What a TLS listener shows and believes; PEM. */
 export interface ServerTls {
@@ -18,8 +27,10 @@ export interface ServerTls {
 }
 
 export interface GrpcServerOptions {
-  /** Each adds services, such as `XdsServer.routes`. */
-  readonly routes: readonly ((router: ConnectRouter) => void)[];
+  /** Streams that are served without a library between, such as `XdsServer.method`. */
+  readonly methods?: readonly GrpcMethod[];
+  /** Each adds services. */
+  readonly routes?: readonly ((router: ConnectRouter) => void)[];
   /** Absent: plaintext HTTP/2, for a loopback listener. */
   readonly tls?: ServerTls;
   readonly host: string;
@@ -48,17 +59,22 @@ export class GrpcServer implements AsyncDisposable {
 
   /** Resolves when it listens; throws XDS_LISTEN. */
   static async listen(options: GrpcServerOptions): Promise<GrpcServer> {
-    const handler = connectNodeAdapter({
+    const routed = connectNodeAdapter({
       routes: (router) => {
-        for (const add of options.routes) add(router);
+        for (const add of options.routes ?? []) add(router);
       },
       connect: false,
       grpcWeb: false,
-      // Bodies are encoded once and sent to many; compressing them for each again is what that saves.
       acceptCompression: [],
       readMaxBytes: requestMaxBytes,
       contextValues: (request) => ('stream' in request ? connectionValues(request) : createContextValues()),
     });
+    const methods = new Map((options.methods ?? []).map((method) => [method.path, method]));
+    const handler = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
+      const method = methods.get(request.url);
+      if (method === undefined) routed(request, response);
+      else void serveCall(method, request, response);
+    };
     const settings = {
       settings: { maxConcurrentStreams: 10_000 },
       // Megabytes; Node's default of 10 refuses new streams while one large response is on its way.

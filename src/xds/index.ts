@@ -16,3 +16,4 @@ export {
   type XdsClientState,
 } from './client.ts';
 export { connectGrpc, type ClientTls, type GrpcConnection, type GrpcConnectionOptions, type PeerChain } from './client-transport.ts';
+export type { GrpcCall, GrpcMethod } from './grpc-call.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { create, toBinary } from '@bufbuild/protobuf';
-import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { AnySchema } from '@bufbuild/protobuf/wkt';
 
 import { ResourceSchema } from '../api/gen/envoy/discovery_pb.js';
@@ -22,10 +22,7 @@ export interface ResourceInput {
 }
 
 export interface Resource extends Required<ResourceInput> {
-  /**
-   * The whole Resource message, encoded, behind its length: field 2 of a DeltaDiscoveryResponse without its tag. Made once a
-   * change and written to every subscriber.
-   */
+  /** The resource as a field of a DeltaDiscoveryResponse, with tag and length. Made once a change, and written to every subscriber. */
   readonly wire: Uint8Array;
 }
 
@@ -149,6 +146,9 @@ export class ResourceTable {
   }
 }
 
+/** Number of DeltaDiscoveryResponse.resources. */
+const resourcesField = 2;
+
 function encode(typeUrl: string, resource: { name: string; body: Uint8Array; aliases: readonly string[]; version: string }): Uint8Array {
   const message = create(ResourceSchema, {
     name: resource.name,
@@ -156,7 +156,7 @@ function encode(typeUrl: string, resource: { name: string; body: Uint8Array; ali
     aliases: [...resource.aliases],
     resource: create(AnySchema, { typeUrl, value: resource.body }),
   });
-  return new BinaryWriter().bytes(toBinary(ResourceSchema, message)).finish();
+  return new BinaryWriter().tag(resourcesField, WireType.LengthDelimited).bytes(toBinary(ResourceSchema, message)).finish();
 }
 
 function sameStrings(a: readonly string[], b: readonly string[]): boolean {

@@ -52,7 +52,7 @@ async function serve(
 ): Promise<{ table: ResourceTable; server: XdsServer<string>; open: () => Promise<RawStream> }> {
   const table = new ResourceTable({ typeUrl });
   const server = new XdsServer<string>({ tables: [table], authenticate: () => 'someone', log, ...options });
-  const listener = await GrpcServer.listen({ routes: [server.routes], host: '127.0.0.1', port: 0, log });
+  const listener = await GrpcServer.listen({ methods: [server.method], host: '127.0.0.1', port: 0, log });
   const stop = new AbortController();
   const open = async (): Promise<RawStream> => {
     const connection = await connectGrpc({ url: `http://127.0.0.1:${listener.port}`, signal: stop.signal });

@@ -1,17 +1,16 @@
-import { create } from '@bufbuild/protobuf';
-import { WireType } from '@bufbuild/protobuf/wire';
-import { Code, ConnectError, type ConnectRouter, type HandlerContext } from '@connectrpc/connect';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { Code, ConnectError } from '@connectrpc/connect';
 
 import {
   AggregatedDiscoveryService,
+  DeltaDiscoveryRequestSchema,
   DeltaDiscoveryResponseSchema,
   type DeltaDiscoveryRequest,
-  type DeltaDiscoveryResponse,
   type Node,
 } from '../api/gen/envoy/discovery_pb.js';
 import { describeError, type Logger } from '../core/index.ts';
-import { callerOf, type CallContext } from './call-context.ts';
-import { Gate } from './gate.ts';
+import type { CallContext } from './call-context.ts';
+import type { GrpcCall, GrpcMethod } from './grpc-call.ts';
 import { ResourceTable } from './resource-table.ts';
 import { Subscription, type Delta } from './subscription.ts';
 
@@ -76,8 +75,6 @@ export class XdsServer<Caller> {
   readonly #options: XdsServerOptions<Caller>;
   readonly #tables: ReadonlyMap<string, ResourceTable>;
   readonly #connections = new Set<Connection<Caller>>();
-  /** A whole table takes several times its size while it is on its way: after a restart, all clients ask for it at once. */
-  readonly #gate = new Gate({ places: 8, patienceMs: 5_000 });
   #nextId = 1;
 
   constructor(options: XdsServerOptions<Caller>) {
@@ -85,11 +82,10 @@ export class XdsServer<Caller> {
     this.#tables = new Map(options.tables.map((table) => [table.typeUrl, table]));
   }
 
-  /** Adds the service to a connect router; other services may share it. */
-  readonly routes = (router: ConnectRouter): void => {
-    router.service(AggregatedDiscoveryService, {
-      deltaAggregatedResources: (requests, context) => this.#stream(requests, context),
-    });
+  /** The service's one method, for {@link GrpcServer}. */
+  readonly method: GrpcMethod = {
+    path: `/${AggregatedDiscoveryService.typeName}/${AggregatedDiscoveryService.method.deltaAggregatedResources.name}`,
+    handle: (call) => this.#serve(call),
   };
 
   connections(): Iterable<XdsConnection<Caller>> {
@@ -101,26 +97,18 @@ export class XdsServer<Caller> {
     for (const connection of this.#connections) connection.close();
   }
 
-  async *#stream(requests: AsyncIterable<DeltaDiscoveryRequest>, context: HandlerContext): AsyncGenerator<DeltaDiscoveryResponse> {
-    const call = callerOf(context);
-    const caller = await this.#authenticate(call);
-    const connection = new Connection<Caller>({
-      id: this.#nextId++,
-      caller,
-      remoteAddress: call.remoteAddress,
-      server: this.#options,
-      tables: this.#tables,
-      gate: this.#gate,
-    });
+  async #serve(call: GrpcCall): Promise<void> {
+    const caller = await this.#authenticate(call.context);
+    const connection = new Connection<Caller>({ id: this.#nextId++, caller, call, server: this.#options, tables: this.#tables });
     this.#connections.add(connection);
     this.#options.onConnect?.(connection);
     const onAbort = (): void => connection.close();
-    context.signal.addEventListener('abort', onAbort, { once: true });
+    call.signal.addEventListener('abort', onAbort, { once: true });
     try {
-      void connection.read(requests);
-      yield* connection.responses();
+      void connection.read();
+      await connection.write();
     } finally {
-      context.signal.removeEventListener('abort', onAbort);
+      call.signal.removeEventListener('abort', onAbort);
       connection.close();
       this.#connections.delete(connection);
       this.#options.onDisconnect?.(connection);
@@ -145,7 +133,7 @@ class Connection<Caller> implements XdsConnection<Caller> {
   readonly connectedAt = Date.now();
   readonly #server: XdsServerOptions<Caller>;
   readonly #tables: ReadonlyMap<string, ResourceTable>;
-  readonly #gate: Gate;
+  readonly #call: GrpcCall;
   readonly #states = new Map<string, TypeState>();
   #node: Node | undefined;
   #nonce = 0;
@@ -154,19 +142,18 @@ class Connection<Caller> implements XdsConnection<Caller> {
   #wake: (() => void) | undefined;
 
   constructor(options: {
-    id: number;
-    caller: Caller;
-    remoteAddress: string;
-    server: XdsServerOptions<Caller>;
-    tables: ReadonlyMap<string, ResourceTable>;
-    gate: Gate;
+    readonly id: number;
+    readonly caller: Caller;
+    readonly call: GrpcCall;
+    readonly server: XdsServerOptions<Caller>;
+    readonly tables: ReadonlyMap<string, ResourceTable>;
   }) {
     this.id = options.id;
     this.caller = options.caller;
-    this.remoteAddress = options.remoteAddress;
+    this.remoteAddress = options.call.context.remoteAddress;
+    this.#call = options.call;
     this.#server = options.server;
     this.#tables = options.tables;
-    this.#gate = options.gate;
   }
 
   get node(): Node | undefined {
@@ -177,12 +164,12 @@ class Connection<Caller> implements XdsConnection<Caller> {
     return new Map([...this.#states].map(([typeUrl, state]) => [typeUrl, { ...state, wildcard: state.subscription.wildcard }]));
   }
 
-  /** Takes requests until the client ends its half or breaks the rules; never rejects: a failure ends {@link responses}. */
-  async read(requests: AsyncIterable<DeltaDiscoveryRequest>): Promise<void> {
+  /** Takes requests until the client ends its half or breaks the rules; never rejects: a failure ends {@link write}. */
+  async read(): Promise<void> {
     try {
-      for await (const request of requests) {
+      for await (const message of this.#call.messages()) {
         if (this.#closed) return;
-        this.#request(request);
+        this.#request(fromBinary(DeltaDiscoveryRequestSchema, message));
       }
       this.close();
     } catch (error) {
@@ -199,22 +186,12 @@ class Connection<Caller> implements XdsConnection<Caller> {
     this.#wake?.();
   }
 
-  /** Is asked for the next response when the one before is with the socket, and waits while nothing is due. */
-  async *responses(): AsyncGenerator<DeltaDiscoveryResponse> {
-    for (;;) {
-      if (this.#closed) break;
-      const state = this.#due();
-      if (state === undefined) {
-        await this.#idle();
-        continue;
-      }
-      const leave = state.subscription.isWhole ? await this.#gate.enter() : undefined;
-      try {
-        const response = this.#respond(state);
-        if (response !== undefined) yield response;
-      } finally {
-        leave?.();
-      }
+  /** Writes what is due, one response after the other, each when the socket has taken the one before. */
+  async write(): Promise<void> {
+    while (!this.#closed) {
+      const response = this.#next();
+      if (response === undefined) await this.#idle();
+      else await this.#call.write(response);
     }
     if (this.#failure !== undefined) throw ConnectError.from(this.#failure);
   }
@@ -274,17 +251,15 @@ class Connection<Caller> implements XdsConnection<Caller> {
     state.rejected = errorDetail?.message;
   }
 
-  #due(): TypeState | undefined {
-    for (const state of this.#inOrder()) if (state.subscription.due) return state;
+  #next(): readonly Uint8Array[] | undefined {
+    for (const state of this.#inOrder()) {
+      const delta = state.subscription.take();
+      if (delta === undefined) continue;
+      state.sent = `${this.id}/${++this.#nonce}`;
+      state.pushes += 1;
+      return encodeResponse(state.subscription.typeUrl, state.sent, delta);
+    }
     return undefined;
-  }
-
-  #respond(state: TypeState): DeltaDiscoveryResponse | undefined {
-    const delta = state.subscription.take();
-    if (delta === undefined) return undefined;
-    state.sent = `${this.id}/${++this.#nonce}`;
-    state.pushes += 1;
-    return encodeResponse(state.subscription.typeUrl, state.sent, delta);
   }
 
   *#inOrder(): Iterable<TypeState> {
@@ -296,20 +271,15 @@ class Connection<Caller> implements XdsConnection<Caller> {
   }
 }
 
-const resourcesField = 2;
-
-/**
- * Resources are put in as raw fields: they are encoded once in the table and only copied here, whatever the number of subscribers.
- */
-function encodeResponse(typeUrl: string, nonce: string, { resources, removed }: Delta): DeltaDiscoveryResponse {
+/** The parts of a response: its own fields, then the resources, which are encoded once in the table, whatever the number of subscribers. */
+function encodeResponse(typeUrl: string, nonce: string, { resources, removed }: Delta): readonly Uint8Array[] {
   const response = create(DeltaDiscoveryResponseSchema, {
     typeUrl,
     nonce,
     systemVersionInfo: new Date().toISOString(),
     removedResources: [...removed],
   });
-  response.$unknown = resources.map(({ wire }) => ({ no: resourcesField, wireType: WireType.LengthDelimited, data: wire }));
-  return response;
+  return [toBinary(DeltaDiscoveryResponseSchema, response), ...resources.map(({ wire }) => wire)];
 }
 
 function emptyTable(typeUrl: string): ResourceTable {

@@ -48,11 +48,6 @@ export class Subscription {
     return this.#wildcard;
   }
 
-  /** True when the next response may carry the whole table. */
-  get isWhole(): boolean {
-    return this.#everything;
-  }
-
   /** True when there is something to send. */
   get due(): boolean {
     return this.#mustAnswer || this.#pending.size > 0 || this.#newKeys.size > 0;

@@ -74,7 +74,8 @@ async function startControlPlane(port = 0): Promise<GrpcServer> {
     log,
   });
   const made = await GrpcServer.listen({
-    routes: [xds.routes, certificates],
+    methods: [xds.method],
+    routes: [certificates],
     tls: { certificate: chain, key, roots },
     host: '127.0.0.1',
     port,
