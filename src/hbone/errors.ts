@@ -35,3 +35,13 @@ export class Http2Error extends IsthmusError {
     this.errorCode = errorCode;
   }
 }
+
+/** The rules of HTTP/2 say that this never comes. */
+export function protocolError(what: string): Http2Error {
+  return new Http2Error(ErrorCode.PROTOCOL_ERROR, what);
+}
+
+/** A frame whose length does not fit its type. */
+export function sizeError(what: string, payload: Buffer): Http2Error {
+  return new Http2Error(ErrorCode.FRAME_SIZE_ERROR, `${what} of ${payload.length} bytes`);
+}

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 
 import { IsthmusError } from '../core/index.ts';
-import { ErrorCode, errorCodeName, Http2Error } from './errors.ts';
+import { ErrorCode, errorCodeName, Http2Error, protocolError, sizeError } from './errors.ts';
 import { FloodGuard } from './flood-guard.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
 import {
@@ -19,7 +19,7 @@ import {
   settingsFrame,
   windowUpdateFrame,
 } from './frames.ts';
-import { HpackDecoder } from './hpack/decoder.ts';
+import { HeaderBlocks, type HeaderBlock } from './header-blocks.ts';
 import type { HeaderField } from './hpack/dynamic-table.ts';
 import { HpackEncoder } from './hpack/encoder.ts';
 import { Outbox } from './outbox.ts';
@@ -56,7 +56,7 @@ export class Session {
   readonly #socket: Duplex;
   readonly #outbox: Outbox;
   readonly #reader: FrameReader;
-  readonly #decoder: HpackDecoder;
+  readonly #headers: HeaderBlocks;
   readonly #encoder = new HpackEncoder(repeatingHeaders);
   readonly #guard = new FloodGuard();
   readonly #streams = new Map<number, TunnelStream>();
@@ -70,7 +70,6 @@ export class Session {
   #receiveWindow: number;
   #unacknowledged = 0;
   #prefaceLeft: number;
-  #headers: { readonly streamId: number; readonly endStream: boolean; readonly parts: Buffer[]; size: number } | undefined;
   #awaitedPing: { readonly opaque: Buffer; readonly done: (() => void)[] } | undefined;
   #lastReceived = Date.now();
 
@@ -82,7 +81,7 @@ export class Session {
       this.#send();
     });
     this.#reader = new FrameReader(this.#sink(), { maxFrameSize: settings.maxFrameSize, maxGathered: settings.maxHeaderListSize * 2 });
-    this.#decoder = new HpackDecoder({ maxListSize: settings.maxHeaderListSize });
+    this.#headers = new HeaderBlocks({ maxListSize: settings.maxHeaderListSize, guard: this.#guard });
     this.#receiveWindow = settings.connectionWindowSize;
     this.#prefaceLeft = role === 'server' ? clientPreface.length : 0;
     if (role === 'client') this.#outbox.push(clientPreface);
@@ -251,7 +250,7 @@ export class Session {
         this.#onData(streamId, chunk, flowControlled, endStream);
       },
       frame: (type, flags, streamId, payload) => {
-        if (this.#headers !== undefined && type !== FrameType.CONTINUATION)
+        if (this.#headers.incomplete && type !== FrameType.CONTINUATION)
           throw protocolError('header block is interrupted by another frame');
         if (!this.peer.received && type !== FrameType.SETTINGS) throw protocolError('the first frame is not SETTINGS');
         this.#onFrame(type, flags, streamId, payload);
@@ -262,10 +261,10 @@ export class Session {
   #onFrame(type: number, flags: number, streamId: number, payload: Buffer): void {
     switch (type) {
       case FrameType.HEADERS:
-        this.#onHeaders(flags, streamId, payload);
+        this.#onHeaderBlock(this.#headers.headers(flags, streamId, payload));
         break;
       case FrameType.CONTINUATION:
-        this.#onContinuation(flags, streamId, payload);
+        this.#onHeaderBlock(this.#headers.continuation(flags, streamId, payload));
         break;
       case FrameType.RST_STREAM:
         this.#onReset(streamId, payload);
@@ -294,7 +293,7 @@ export class Session {
 
   #onData(streamId: number, chunk: Buffer, flowControlled: number, endStream: boolean): void {
     if (streamId === 0 || this.#isIdle(streamId)) throw protocolError('DATA for no open stream');
-    if (this.#headers !== undefined) throw protocolError('header block is interrupted by another frame');
+    if (this.#headers.incomplete) throw protocolError('header block is interrupted by another frame');
     if (!this.peer.received) throw protocolError('the first frame is not SETTINGS');
     this.#receiveWindow -= flowControlled;
     if (this.#receiveWindow < 0) throw new Http2Error(ErrorCode.FLOW_CONTROL_ERROR, 'more data than the connection allows');
@@ -311,41 +310,9 @@ export class Session {
     }
   }
 
-  #onHeaders(flags: number, streamId: number, payload: Buffer): void {
-    if (streamId === 0) throw protocolError('HEADERS without a stream');
-    let block = payload;
-    if ((flags & Flag.PADDED) !== 0) {
-      const padding = block[0] ?? 0;
-      if (block.length === 0 || padding >= block.length) throw protocolError('padding longer than its frame');
-      block = block.subarray(1, block.length - padding);
-    }
-    if ((flags & Flag.PRIORITY) !== 0) {
-      if (block.length < 5) throw sizeError('HEADERS with priority', block);
-      if ((block.readUInt32BE(0) & maxWindow) === streamId) throw protocolError('stream depends on itself');
-      block = block.subarray(5);
-    }
-    const endStream = (flags & Flag.END_STREAM) !== 0;
-    if ((flags & Flag.END_HEADERS) !== 0) this.#onHeaderBlock(streamId, block, endStream);
-    // The block is only borrowed from the reader: the rest comes later, so it is copied.
-    else this.#headers = { streamId, endStream, parts: [Buffer.from(block)], size: block.length };
-  }
-
-  #onContinuation(flags: number, streamId: number, payload: Buffer): void {
-    const headers = this.#headers;
-    if (headers?.streamId !== streamId) throw protocolError('CONTINUATION without its HEADERS');
-    headers.size += payload.length;
-    if (headers.size > this.#options.settings.maxHeaderListSize)
-      throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, 'header block too large');
-    if (payload.length === 0) this.#guard.count('emptyFrames');
-    headers.parts.push(Buffer.from(payload));
-    if ((flags & Flag.END_HEADERS) === 0) return;
-    this.#headers = undefined;
-    this.#onHeaderBlock(streamId, Buffer.concat(headers.parts), headers.endStream);
-  }
-
-  #onHeaderBlock(streamId: number, block: Buffer, endStream: boolean): void {
-    // Always decoded, also for streams that are gone: both sides' tables have to stay alike.
-    const fields = this.#decoder.decode(block);
+  #onHeaderBlock(block: HeaderBlock | undefined): void {
+    if (block === undefined) return;
+    const { streamId, fields, endStream } = block;
     const stream = this.#streams.get(streamId);
     if (stream !== undefined) {
       if (stream.remoteEnded)
@@ -496,11 +463,3 @@ export class Session {
 
 /** How long a closed session's socket may take to send its last bytes, milliseconds. */
 const closeTimeout = 2_000;
-
-function protocolError(what: string): Http2Error {
-  return new Http2Error(ErrorCode.PROTOCOL_ERROR, what);
-}
-
-function sizeError(what: string, payload: Buffer): Http2Error {
-  return new Http2Error(ErrorCode.FRAME_SIZE_ERROR, `${what} of ${payload.length} bytes`);
-}
