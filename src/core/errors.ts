@@ -27,7 +27,6 @@ export const errorCodes = {
   DEMO_UNTRUE: 'something that the demo shows did not happen',
   // hbone
   HBONE_PROTOCOL: 'the peer broke the rules of HTTP/2, HPACK or CONNECT',
-  HBONE_CONNECT: 'the TCP connection to the peer failed',
   HBONE_CONNECT_TIMEOUT: 'the TCP connection to the peer was not established in time',
   HBONE_TLS: 'the TLS handshake failed',
   HBONE_PEER_IDENTITY: 'the peer proved another identity than the expected one',
