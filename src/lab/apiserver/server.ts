@@ -45,63 +45,36 @@ const issuer = 'https://kubernetes.default.svc.cluster.local';
  */
 export async function runApiServer(options: ApiServerOptions, signal: AbortSignal): Promise<void> {
   const log = createLogger('apiserver');
-  const files = clusterPkiFiles(options.stateDir);
-  const read = async (file: string): Promise<string> => await readFile(file, 'utf8');
-  const [ca, cert, key, kubeletCert, kubeletKey, tokenKey] = await Promise.all(
-    [files.ca, files.apiserver, files.apiserverKey, files.kubeletClient, files.kubeletClientKey, files.serviceAccountKey].map(read),
-  );
-  if (ca === undefined || cert === undefined || key === undefined || tokenKey === undefined) return;
-  if (kubeletCert === undefined || kubeletKey === undefined) return;
-
+  const keys = await readKeys(options.stateDir);
   using store = new Store({
     path: path.join(options.stateDir, 'state.db'),
     ...(options.history !== undefined && { window: options.history }),
   });
-  const serviceAddresses = new ServiceAddresses(store, options.serviceCidr);
   const cluster: Cluster = {
     store,
     registry: new Registry(),
-    serviceAddresses,
+    serviceAddresses: new ServiceAddresses(store, options.serviceCidr),
     bookmarkEvery: options.bookmarkEvery ?? 60_000,
     now: () => Date.now(),
   };
-  const tokens = new ServiceAccountTokens({ store, key: tokenKey, issuer });
-  new CustomResources(cluster).start();
-  using kubelets = new KubeletProxy(store, { ca, cert: kubeletCert, key: kubeletKey });
+  const tokens = new ServiceAccountTokens({ store, key: keys.serviceAccountKey, issuer });
+  using kubelets = new KubeletProxy(store, { ca: keys.ca, cert: keys.kubeletClient, key: keys.kubeletClientKey });
+  const advertised = options.advertiseAddress ?? options.host;
 
-  const tls: https.ServerOptions = {
-    ca,
-    cert,
-    key,
-    requestCert: true,
-    rejectUnauthorized: false,
-    minVersion: 'TLSv1.2',
-    ALPNProtocols: ['http/1.1'],
-  };
-  let handler: RequestHandler | undefined;
   const servers: https.Server[] = [];
-  const serve = (listen: (server: https.Server) => void): Promise<https.Server> => {
-    const server = https.createServer({ ...tls, keepAliveTimeout: 90_000 }, (request, response) => {
-      void handler?.handle(request, response);
-    });
-    server.on('upgrade', (request, socket, head: Buffer) => {
-      void handler?.upgrade(request, socket, head);
-    });
-    servers.push(server);
-    const { promise, resolve, reject } = Promise.withResolvers<https.Server>();
-    server.once('error', (error) => reject(new IsthmusError('LAB_APISERVER_LISTEN', 'the API server cannot listen', { cause: error })));
-    server.once('listening', () => resolve(server));
-    listen(server);
-    return promise;
-  };
   try {
-    const main = await serve((server) => server.listen(options.port, options.host));
-    const port = portOf(main);
-    const advertised = options.advertiseAddress ?? options.host;
+    // The port may be chosen by the system, and objects and answers name it: no request is read before the handler is there.
+    const { promise: handler, resolve: answerWith } = Promise.withResolvers<RequestHandler>();
+    const serve = async (target: ListenTarget): Promise<number> => {
+      const server = createServer(keys, handler);
+      servers.push(server);
+      return await listening(server, target);
+    };
+    const port = await serve({ port: options.port, host: options.host });
+    new CustomResources(cluster).start();
     bootstrap(cluster, { address: advertised, port });
-    const serverAddress = `${advertised}:${String(port)}`;
-    handler = new RequestHandler({ cluster, rbac: new Rbac(store), tokens, kubelets, serverAddress, log });
-    for (const fd of options.listenFds ?? []) await serve((server) => server.listen({ fd }));
+    answerWith(new RequestHandler({ cluster, rbac: new Rbac(store), tokens, kubelets, serverAddress: `${advertised}:${port}`, log }));
+    for (const fd of options.listenFds ?? []) await serve({ fd });
     log.info({ host: options.host, port, version: store.version }, 'serving');
     options.onReady?.({ host: options.host, port });
     await aborted(signal);
@@ -113,7 +86,52 @@ export async function runApiServer(options: ApiServerOptions, signal: AbortSigna
   }
 }
 
-function portOf(server: https.Server): number {
+type Keys = Readonly<Record<'ca' | 'apiserver' | 'apiserverKey' | 'kubeletClient' | 'kubeletClientKey' | 'serviceAccountKey', string>>;
+
+async function readKeys(stateDir: string): Promise<Keys> {
+  const files = clusterPkiFiles(stateDir);
+  const read = async (name: keyof Keys): Promise<string> => await readFile(files[name], 'utf8');
+  return {
+    ca: await read('ca'),
+    apiserver: await read('apiserver'),
+    apiserverKey: await read('apiserverKey'),
+    kubeletClient: await read('kubeletClient'),
+    kubeletClientKey: await read('kubeletClientKey'),
+    serviceAccountKey: await read('serviceAccountKey'),
+  };
+}
+
+function createServer(keys: Keys, handler: Promise<RequestHandler>): https.Server {
+  const server = https.createServer(
+    {
+      ca: keys.ca,
+      cert: keys.apiserver,
+      key: keys.apiserverKey,
+      // Who shows no certificate of the cluster's may have a token, or is nobody in particular.
+      requestCert: true,
+      rejectUnauthorized: false,
+      minVersion: 'TLSv1.2',
+      ALPNProtocols: ['http/1.1'],
+      keepAliveTimeout: 90_000,
+    },
+    (request, response) => {
+      void handler.then((ready) => ready.handle(request, response));
+    },
+  );
+  server.on('upgrade', (request, socket, head: Buffer) => {
+    void handler.then((ready) => ready.upgrade(request, socket, head));
+  });
+  return server;
+}
+
+type ListenTarget = { readonly port: number; readonly host: string } | { readonly fd: number };
+
+/** Resolves with the port. */
+async function listening(server: https.Server, target: ListenTarget): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+  server.once('error', (cause) => reject(new IsthmusError('LAB_APISERVER_LISTEN', 'the API server cannot listen', { cause })));
+  server.listen(target, () => resolve(undefined));
+  await promise;
   const address = server.address();
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
