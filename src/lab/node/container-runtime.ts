@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 
 import type { IContainer, IContainerStatus, ILifecycleHandler } from 'kubernetes-models/v1';
@@ -8,14 +8,14 @@ import type { Pod } from '../../api/kubernetes.ts';
 import { describeError, IsthmusError, sleep, type Logger } from '../../core/index.ts';
 import { NetworkNamespace } from '../../linux/index.ts';
 import { findImage, imageNames, type Image } from '../images/table.ts';
-import { runInContainer } from './container-command.ts';
+import { ContainerHistory } from './container-history.ts';
 import { containerFiles } from './container-script.ts';
 import { Container, type ContainerExit } from './container.ts';
 import { expand } from './env.ts';
+import { runHook } from './lifecycle-hook.ts';
 import { LogFile, readOldLog, type LogReadOptions } from './log-file.ts';
 import type { ContainerKind, ContainerView, RunState, Termination } from './pod-status.ts';
 import { probeContainer } from './prober.ts';
-import { probeOnce } from './probe.ts';
 import { setprivOptions } from './security.ts';
 import type { Wake } from './wake.ts';
 import type { ContainerMount } from './container-script.ts';
@@ -49,23 +49,13 @@ const crashBackoff = { first: 10_000, longest: 300_000 } as const;
 /** A run of this length makes the waits begin anew, milliseconds. */
 const steadyRun = 600_000;
 
-interface Persisted {
-  readonly attempt: number;
-  readonly restarts: number;
-  readonly wait: number;
-  readonly last?: Termination;
-  /** The current run has ended for good. */
-  readonly final?: Termination;
-}
-
 /** One container of a pod through all its runs. What it knows is also in its folder, for the next node agent. */
 export class ContainerRuntime {
   readonly spec: IContainer;
   readonly kind: ContainerKind;
   readonly #context: PodContext;
-  readonly #folder: string;
+  readonly #history: ContainerHistory;
   #state: RunState = { is: 'waiting', reason: 'ContainerCreating' };
-  #persisted: Persisted = { attempt: 0, restarts: 0, wait: 0 };
   #ready = false;
   #started = false;
   #image: Image | undefined;
@@ -77,15 +67,15 @@ export class ContainerRuntime {
     this.spec = spec;
     this.kind = kind;
     this.#context = context;
-    this.#folder = path.join(context.folder, 'containers', spec.name);
+    this.#history = new ContainerHistory(path.join(context.folder, 'containers', spec.name), path.join(context.logFolder, spec.name));
     if (kind !== 'init' && (context.pod().spec?.initContainers ?? []).length > 0)
       this.#state = { is: 'waiting', reason: 'PodInitializing' };
     this.#image = findImage(spec.image ?? '');
-    this.#restore();
+    if (this.#history.restored) this.#restore();
   }
 
   get view(): ContainerView {
-    const { restarts, last } = this.#persisted;
+    const { attempt, restarts, last } = this.#history.runs;
     return {
       spec: this.spec,
       kind: this.kind,
@@ -96,8 +86,8 @@ export class ContainerRuntime {
       ready: this.kind === 'init' ? this.#state.is === 'terminated' && this.#state.by.exitCode === 0 : this.#ready,
       started: this.#started,
       image: this.#image?.name ?? this.spec.image ?? '',
-      imageId: this.#state.is === 'waiting' && this.#persisted.attempt === 0 ? '' : (this.#image?.id ?? ''),
-      containerId: this.#persisted.attempt === 0 ? '' : this.#containerId(),
+      imageId: this.#state.is === 'waiting' && attempt === 0 ? '' : (this.#image?.id ?? ''),
+      containerId: attempt === 0 ? '' : this.#containerId(),
     };
   }
 
@@ -119,7 +109,8 @@ export class ContainerRuntime {
     const stopped = (): boolean => signal.aborted;
     try {
       while (!stopped()) {
-        if (this.#persisted.final !== undefined) return this.#persisted.final;
+        const { final } = this.#history.runs;
+        if (final !== undefined) return final;
         if (this.#container === undefined) await this.#startWithRetries(signal);
         const container = this.#container;
         if (container === undefined) return undefined;
@@ -128,7 +119,7 @@ export class ContainerRuntime {
         const ended = await this.#observe(container, signal);
         if (stopped()) return ended;
         if (!this.#restarts(ended)) {
-          this.#persist({ final: ended });
+          this.#history.change({ final: ended });
           this.#context.changed();
           return ended;
         }
@@ -159,15 +150,14 @@ export class ContainerRuntime {
 
   /** The log of this run, or of the one before. Undefined when there is none. */
   async *logs(options: LogReadOptions & { readonly previous?: boolean }): AsyncGenerator<string, void, void> {
-    if (options.previous === true) yield readOldLog(this.#logPath(this.#persisted.attempt - 1), options);
+    if (options.previous === true) yield readOldLog(this.#history.logFile(true), options);
     else if (this.#log !== undefined) yield* this.#log.read(options);
-    else if (this.#persisted.attempt > 0) yield readOldLog(this.#logPath(this.#persisted.attempt), options);
+    else if (this.#history.runs.attempt > 0) yield readOldLog(this.#history.logFile(), options);
   }
 
   /** Whether there is a log to read. */
   hasLog(previous: boolean): boolean {
-    const { attempt } = this.#persisted;
-    return attempt > 0 && existsSync(this.#logPath(previous ? attempt - 1 : attempt));
+    return this.#history.runs.attempt > 0 && existsSync(this.#history.logFile(previous));
   }
 
   #restarts({ exitCode }: Termination): boolean {
@@ -212,17 +202,15 @@ export class ContainerRuntime {
     const env = await this.#context.env(spec, image);
     const mounts = this.#context.mounts(spec, env);
     signal.throwIfAborted();
-    const attempt = this.#persisted.attempt + 1;
-    this.#forget(attempt - 2);
-    this.#persist({ attempt });
-    const log = new LogFile(this.#logPath(attempt));
+    this.#history.begin();
+    const log = new LogFile(this.#history.logFile());
     const netns = this.#context.netns();
     using namespace = netns === undefined ? undefined : NetworkNamespace.open(netns);
     const command = [...(spec.command ?? image.entrypoint), ...(spec.args ?? (spec.command === undefined ? image.arguments : []))];
     event('Normal', 'Created', `Created container: ${spec.name}`);
     this.#container = await Container.start(
       {
-        folder: path.join(this.#folder, String(attempt)),
+        folder: this.#history.runFolder,
         hostname: this.#context.hostname,
         etc: this.#context.etc(),
         mounts,
@@ -332,14 +320,17 @@ export class ContainerRuntime {
 
   async #waitBeforeRestart(ended: Termination, signal: AbortSignal): Promise<void> {
     const ran = ended.finishedAt - ended.startedAt;
-    const wait = ran >= steadyRun ? 0 : this.#persisted.wait;
+    const { restarts, wait: due } = this.#history.runs;
+    const wait = ran >= steadyRun ? 0 : due;
     const next = wait === 0 ? crashBackoff.first : Math.min(wait * 2, crashBackoff.longest);
-    this.#persist({ last: ended, restarts: this.#persisted.restarts + 1, wait: next });
-    if (wait === 0) return;
+    if (wait === 0) {
+      this.#history.change({ last: ended, restarts: restarts + 1, wait: next });
+      return;
+    }
     const { metadata } = this.#context.pod();
     const message = `back-off ${wait / 1000}s restarting failed container=${this.spec.name} pod=${metadata.name}_${metadata.namespace ?? ''}(${metadata.uid ?? ''})`;
     // The run that is over is shown as the last one; the restart counts when it happens.
-    this.#persist({ restarts: this.#persisted.restarts - 1 });
+    this.#history.change({ last: ended, wait: next });
     this.#set({ is: 'waiting', reason: 'CrashLoopBackOff', message });
     this.#context.event(
       'Warning',
@@ -347,41 +338,19 @@ export class ContainerRuntime {
       `Back-off restarting failed container ${this.spec.name} in pod ${metadata.name}_${metadata.namespace ?? ''}(${metadata.uid ?? ''})`,
     );
     await sleep(wait, signal);
-    this.#persist({ restarts: this.#persisted.restarts + 1 });
+    this.#history.change({ restarts: restarts + 1 });
   }
 
   async #hook(name: 'PostStart' | 'PreStop', handler: ILifecycleHandler, container: Container, signal: AbortSignal): Promise<void> {
+    const target = { record: container.record, container: this.spec, podIp: this.#context.podIp() };
     const seconds = this.#context.pod().spec?.terminationGracePeriodSeconds ?? 30;
-    const fail = (message: string): void => this.#context.event('Warning', `Failed${name}Hook`, `${name}Hook failed: ${message}`);
-    try {
-      if (handler.exec !== undefined) {
-        const { exitCode, output } = await runInContainer(container.record, handler.exec.command ?? [], seconds * 1000, signal);
-        if (exitCode !== 0) fail(`exit code ${exitCode}: ${output}`);
-      } else if (handler.httpGet !== undefined) {
-        const target = { record: container.record, container: this.spec, podIp: this.#context.podIp() };
-        const result = await probeOnce({ httpGet: handler.httpGet, timeoutSeconds: seconds }, target, signal);
-        if (!result.ok) fail(result.message);
-      } else if (handler.sleep !== undefined) await sleep(handler.sleep.seconds * 1000, signal);
-    } catch (error) {
-      if (!signal.aborted) fail(describeError(error));
-    }
+    const failure = await runHook(handler, target, seconds, signal);
+    if (failure !== undefined) this.#context.event('Warning', `Failed${name}Hook`, `${name}Hook failed: ${failure}`);
   }
 
   #containerId(): string {
-    const identity = `${this.#context.pod().metadata.uid ?? ''}/${this.spec.name}/${this.#persisted.attempt}`;
+    const identity = `${this.#context.pod().metadata.uid ?? ''}/${this.spec.name}/${this.#history.runs.attempt}`;
     return `isthmus://${createHash('sha256').update(identity).digest('hex')}`;
-  }
-
-  #logPath(attempt: number): string {
-    return path.join(this.#context.logFolder, this.spec.name, `${attempt - 1}.log`);
-  }
-
-  /** Removes what is left of an old run. */
-  #forget(attempt: number): void {
-    if (attempt < 1) return;
-    rmSync(path.join(this.#folder, String(attempt)), { recursive: true, force: true });
-    rmSync(this.#logPath(attempt), { force: true });
-    rmSync(`${this.#logPath(attempt)}.1`, { force: true });
   }
 
   #set(state: RunState): void {
@@ -389,26 +358,16 @@ export class ContainerRuntime {
     this.#context.changed();
   }
 
-  #persist(change: Partial<Persisted>): void {
-    this.#persisted = { ...this.#persisted, ...change };
-    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-    const file = path.join(this.#folder, 'runtime.json');
-    writeFileSync(`${file}.new`, JSON.stringify(this.#persisted));
-    renameSync(`${file}.new`, file);
-  }
-
   /** Takes up what an earlier node agent left. */
   #restore(): void {
-    const file = path.join(this.#folder, 'runtime.json');
-    if (!existsSync(file)) return;
-    this.#persisted = JSON.parse(readFileSync(file, 'utf8')) as Persisted;
-    const { attempt, final } = this.#persisted;
+    const { attempt, final } = this.#history.runs;
     if (final !== undefined) {
       this.#state = { is: 'terminated', by: final };
       return;
     }
-    const log = new LogFile(this.#logPath(attempt));
-    this.#container = Container.adopt(path.join(this.#folder, String(attempt)), log);
+    if (attempt === 0) return;
+    const log = new LogFile(this.#history.logFile());
+    this.#container = Container.adopt(this.#history.runFolder, log);
     if (this.#container === undefined) return;
     this.#log = log;
     this.#state = { is: 'running', startedAt: this.#container.record.startedAt };

@@ -3,6 +3,7 @@ import {
   chmodSync,
   closeSync,
   constants,
+  existsSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -115,10 +116,16 @@ export class Container {
     return new Container(record, collectExit(record, output));
   }
 
-  /** Takes over a container that an earlier node agent started; it may have ended meanwhile. */
+  /**
+   * Takes over a container that an earlier node agent started; it may have ended meanwhile. Undefined when that agent ended
+   * before the start was complete: what there is of it is ended.
+   */
   static adopt(folder: string, log: LogFile): Container | undefined {
     const state = readIfAny(containerFiles(folder).state);
-    if (state === '') return undefined;
+    if (state === '') {
+      abandon(folder);
+      return undefined;
+    }
     const record = JSON.parse(state) as ContainerRecord;
     const output = openOutput(folder, log);
     return new Container(record, collectExit(record, output));
@@ -180,6 +187,17 @@ function letShimGo(folder: string): void {
   const taken = openSync(containerFiles(folder).taken, constants.O_RDWR | constants.O_NONBLOCK);
   writeSync(taken, 'taken\n');
   closeSync(taken);
+}
+
+/** Ends a start that nobody waits for: its shim, if it got that far, and its first process. */
+function abandon(folder: string): void {
+  const files = containerFiles(folder);
+  if (!existsSync(files.taken)) return;
+  letShimGo(folder);
+  const pid = Number(readIfAny(files.pid));
+  const parent = /^PPid:\s+(\d+)/m.exec(readIfAny(`/proc/${pid}/status`))?.[1] ?? '0';
+  // By now another process may have the pid.
+  if (readIfAny(`/proc/${parent}/cmdline`).includes(files.shim)) process.kill(pid, 'SIGKILL');
 }
 
 interface Output {

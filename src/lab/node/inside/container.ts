@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import type { Pod } from '../../../api/kubernetes.ts';
 import { createLogger } from '../../../core/index.ts';
-import { NetworkNamespace, runCommand } from '../../../linux/index.ts';
+import { NetworkNamespace, processExit, processStartTime, runCommand } from '../../../linux/index.ts';
 import { planClusters } from '../../network/plan.ts';
 import { serveCniPlugin } from '../cni-plugin.ts';
 import type { ContainerScriptOptions } from '../container-script.ts';
@@ -195,6 +195,15 @@ test('a container survives the one who started it: output and exit code are foun
   for await (const chunk of log.read()) text += chunk;
   assert.match(text, /before/);
   assert.match(text, /after/);
+});
+
+test('a start that its agent did not live to see is ended', async () => {
+  const { container } = await run(['sleep', 'infinity']);
+  const { record } = container;
+  rmSync(path.join(record.folder, 'state.json'));
+  assert.equal(Container.adopt(record.folder, new LogFile('/var/log/pods/abandoned.log')), undefined);
+  await processExit(record.shim, record.shimStart);
+  assert.equal(processStartTime(record.pid), undefined);
 });
 
 function makePipe(): string {
