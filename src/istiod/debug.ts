@@ -37,7 +37,12 @@ export function debugPages(options: {
         identity: caller.identity ?? '',
         remoteAddress,
         connectedAt: new Date(connectedAt).toISOString(),
-        types: Object.fromEntries(types),
+        types: Object.fromEntries(
+          [...types].map(([typeUrl, { wildcard, sent, answered, rejected, pushes, rejections }]) => [
+            typeUrl,
+            { wildcard, sent, answered, rejected, pushes, rejections },
+          ]),
+        ),
       })),
   };
 }

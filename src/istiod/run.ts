@@ -13,16 +13,13 @@ import type { IstiodConfig } from './config.ts';
 import { debugPages } from './debug.ts';
 import { discoveryServices } from './discovery.ts';
 import { reportFailure } from './failures.ts';
-import { offerGatewayClasses } from './gateways/classes.ts';
-import { controlGateways } from './gateways/controller.ts';
 import { HttpPages, json, type Page } from './http.ts';
 import { istiodMetrics } from './metrics.ts';
 import { NodeAuthorizer } from './node-authorizer.ts';
-import { reportPolicies } from './policy-status.ts';
-import { distributeRoots } from './root-certificates.ts';
+import { Parts } from './parts.ts';
 import { ServingCertificate } from './serving-certificate.ts';
 import { meshTables } from './tables.ts';
-import { allocateVirtualAddresses } from './virtual-addresses.ts';
+import { runWriters } from './writers.ts';
 
 export interface IstiodOptions {
   readonly client: KubeClient;
@@ -52,22 +49,8 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
       '/ready': () => (ready ? { body: '' } : { status: 503, body: 'not all inputs are known yet\n' }),
     }),
   );
-  const stop = new AbortController();
-  resources.defer(() => stop.abort());
-  const running = AbortSignal.any([signal, stop.signal]);
-  const failed = Promise.withResolvers<never>();
-  /** A part that istiod cannot be without: when it fails, istiod does. */
-  const start = (part: string, run: (signal: AbortSignal) => Promise<void>): void => {
-    const done = run(running).catch((error: unknown) => {
-      if (running.aborted) return;
-      log.error({ part, error: describeError(error) }, 'part failed');
-      failed.reject(error);
-    });
-    resources.defer(async () => {
-      stop.abort();
-      await done;
-    });
-  };
+  const parts = resources.use(new Parts(signal, log));
+  const running = parts.signal;
 
   const events = new EventRecorder({ client, component: 'istiod', log });
   const graph = new Graph({ onFailure: (failure) => reportFailure({ failure, inputs: cluster.inputs, events, log }) });
@@ -92,7 +75,7 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
     log,
   });
   const nodes = new NodeAuthorizer({ graph, pods: cluster.inputs.pods, trustedAccounts: config.trustedNodeAccounts });
-  start('cluster', (until) => cluster.run(until));
+  parts.start('cluster', (until) => cluster.run(until));
   const authority = await retry(
     () => AuthoritySource.open({ client, directory: config.authorityDirectory, namespace, trustDomain, log }, running),
     {
@@ -102,17 +85,17 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
       onFailure: (error, wait) => log.warn({ error: describeError(error), retryMs: wait }, 'no authority'),
     },
   );
-  start('authority', (until) => authority.run(until));
+  parts.start('authority', (until) => authority.run(until));
   const certificate = await ServingCertificate.issue({ authority, config, log });
-  start('serving certificate', (until) => certificate.run(until));
+  parts.start('serving certificate', (until) => certificate.run(until));
 
-  await Promise.race([cluster.synced, aborted(running)]);
+  await Promise.race([cluster.synced, aborted(running), parts.failure]);
   if (running.aborted) return;
   release();
   derived.resolve(undefined);
   const { addresses, authorizations } = meshTables(mesh);
-  const network = (): string => mesh.network.get(namespace)?.network ?? '';
-  log.info({ clusterId, network: network(), workloads: mesh.workloads.size, services: mesh.services.size }, 'mesh derived');
+  const network = mesh.network.get(namespace)?.network ?? '';
+  log.info({ clusterId, network, workloads: mesh.workloads.size, services: mesh.services.size }, 'mesh derived');
 
   const metrics = istiodMetrics({ registry, mesh, connections: () => xds.connections(), authority });
   const { xds, services } = discoveryServices({
@@ -138,33 +121,11 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
     }),
   );
 
-  start('leader', (until) =>
-    leadWhileElected(
-      { client, namespace, name: 'istio-leader', identity: config.podName, log },
-      async (leading) => {
-        const { informers } = cluster;
-        const roots = { roots: () => authority.current.roots, onRootsChanged: (handler: () => void) => authority.onChange(handler) };
-        await Promise.all([
-          distributeRoots({ client, namespaces: informers.namespaces, ...roots, log }, leading),
-          offerGatewayClasses({ client, gatewayClasses: informers.gatewayClasses, log }, leading),
-          controlGateways(
-            { client, informers, config, network, onNetworkChanged: (handler) => mesh.network.subscribe(handler), log },
-            leading,
-          ),
-          allocateVirtualAddresses(
-            { client, serviceEntries: informers.serviceEntries, prefixes: config.vipPrefixes, events, log },
-            leading,
-          ),
-          reportPolicies({ client, policies: cluster.inputs.authorizationPolicies, converted: mesh.convertedPolicies, log }, leading),
-        ]);
-      },
-      until,
-    ),
-  );
-  start('peering', (until) => peering.run(until));
+  parts.start('writers', (until) => runWriters({ client, config, cluster, mesh, authority, events, log }, until));
+  parts.start('peering', (until) => peering.run(until));
   ready = true;
   log.info({ clusterId, tls: secure.port, version }, 'ready');
   options.onReady?.({ tlsPort: secure.port, plaintextPort: plaintext.port, monitoringPort: monitoring.port });
-  await Promise.race([aborted(running), failed.promise]);
+  await Promise.race([aborted(running), parts.failure]);
   ready = false;
 }
