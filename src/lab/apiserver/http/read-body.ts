@@ -70,7 +70,8 @@ function parseJson(text: string, kind: string): unknown {
 
 function parseYamlText(text: string): unknown {
   try {
-    return parseYaml(text);
+    // YAML can refer to itself; a JSON document cannot, and an object is one.
+    return JSON.parse(JSON.stringify(parseYaml(text) ?? null)) as unknown;
   } catch (error) {
     throw badRequest(`error decoding YAML: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}`);
   }
