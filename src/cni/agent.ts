@@ -90,7 +90,7 @@ function hostProbes(config: CniConfig, log: Logger): HostProbes | undefined {
 
 /**
  * Whether the agent's DaemonSet is gone or going. An API server that does not answer says nothing, and then the node stays
- * as it is. One that answers 403 has lost the agent's permissions, which only an uninstall takes away.
+ * as it is. When it does not know the agent (401) or has taken its permissions away (403), only an uninstall can have done that.
  */
 async function isUninstalled({ pod }: CniConfig, client: KubeClient, log: Logger): Promise<boolean> {
   if (pod === undefined) return false;
@@ -98,7 +98,7 @@ async function isUninstalled({ pod }: CniConfig, client: KubeClient, log: Logger
     const daemonSet = await client.get(resources.daemonSets, { name: pod.name.replace(/-[^-]+$/, ''), namespace: pod.namespace });
     return daemonSet.metadata.deletionTimestamp !== undefined;
   } catch (error) {
-    if (error instanceof KubeApiError && (error.httpCode === 404 || error.httpCode === 403)) return true;
+    if (error instanceof KubeApiError && [401, 403, 404].includes(error.httpCode)) return true;
     log.warn({ error: describeError(error) }, 'cannot tell whether the agent is being uninstalled');
     return false;
   }

@@ -15,15 +15,24 @@ export function cniManifests(options: InstallOptions): KubeObject[] {
     kind: 'ClusterRole',
     metadata: { name: 'istio-cni', labels },
     rules: [
-      { apiGroups: [''], resources: ['pods', 'nodes', 'namespaces'], verbs: read },
-      { apiGroups: [''], resources: ['pods/status'], verbs: ['patch', 'update'] },
-      { apiGroups: [''], resources: ['events'], verbs: ['get', 'create', 'patch', 'update'] },
+      { apiGroups: [''], resources: ['pods', 'namespaces'], verbs: read },
+      { apiGroups: [''], resources: ['pods/status'], verbs: ['patch'] },
+      { apiGroups: [''], resources: ['events'], verbs: ['get', 'create', 'patch'] },
     ],
+  };
+  // By its own DaemonSet the agent tells an uninstall from an upgrade.
+  const ownRole = {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'Role',
+    metadata: { name: 'istio-cni', namespace, labels },
+    rules: [{ apiGroups: ['apps'], resources: ['daemonsets'], resourceNames: ['istio-cni-node'], verbs: ['get'] }],
   };
   return [
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'istio-cni', namespace, labels } },
     role,
     bindingOf('ClusterRole', 'istio-cni', 'istio-cni', labels),
+    ownRole,
+    bindingOf('Role', 'istio-cni', 'istio-cni', labels),
     daemonSet(options),
   ];
 }
@@ -48,6 +57,9 @@ function daemonSet(options: InstallOptions): KubeObject {
           nodeSelector: { 'kubernetes.io/os': 'linux' },
           priorityClassName: 'system-node-critical',
           terminationGracePeriodSeconds: 5,
+          // The rule that lets the kubelet's probes into the mesh is one of the node's network (docs/decisions/0003-cni-agent.md).
+          hostNetwork: true,
+          dnsPolicy: 'ClusterFirstWithHostNet',
           tolerations: tolerateAll,
           containers: [
             {
@@ -59,7 +71,7 @@ function daemonSet(options: InstallOptions): KubeObject {
                 field('NODE_NAME', 'spec.nodeName'),
                 field('POD_NAME', 'metadata.name'),
                 field('POD_NAMESPACE', 'metadata.namespace'),
-                { name: 'AMBIENT_ENABLED', value: 'true' },
+                field('HOST_IP', 'status.hostIP'),
                 { name: 'AMBIENT_DNS_CAPTURE', value: 'true' },
               ],
               resources: { requests: { cpu: '100m', memory: '100Mi' } },
@@ -68,7 +80,7 @@ function daemonSet(options: InstallOptions): KubeObject {
                 runAsUser: 0,
                 runAsGroup: 0,
                 runAsNonRoot: false,
-                capabilities: { drop: ['ALL'], add: ['NET_ADMIN', 'NET_RAW', 'SYS_PTRACE', 'SYS_ADMIN', 'DAC_OVERRIDE'] },
+                capabilities: { drop: ['ALL'], add: ['NET_ADMIN', 'SYS_ADMIN', 'DAC_OVERRIDE'] },
               },
               volumeMounts: [
                 { name: 'cni-bin-dir', mountPath: '/host/opt/cni/bin' },

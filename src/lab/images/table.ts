@@ -47,7 +47,8 @@ const entries: readonly Entry[] = [
   {
     repository: 'docker.io/isthmus/isthmus',
     entrypoint: [node, '--max-semi-space-size=8', path.join(paths.checkout, 'src/cli/main.ts')],
-    env: nodeEnv,
+    // The node has the same Node at the same place: the CNI agent need not copy its own there.
+    env: { ...nodeEnv, CNI_NODE_BINARY: node },
     checkout: true,
   },
 ];
