@@ -36,6 +36,22 @@ async function makeNode(plan: ClusterPlan, clusters: readonly ClusterPlan[], mod
       ...peers,
     ].join('\n'),
   });
+  if (mode === 'separate')
+    await runCommand('nsenter', [`--net=${nodeNetworkNamespace(plan)}`, 'nft', '-f', '-'], { input: masquerade(plan) });
+}
+
+/**
+ * On networks that are apart, a pod reaches the nodes and load balancers of others with its node's address, as it would
+ * through any gateway to the world: nobody there has a route back to its own.
+ */
+function masquerade(plan: ClusterPlan): string {
+  return `table ip isthmus-lab {
+  chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr ${plan.podCidr} oifname "eth0" masquerade
+  }
+}
+`;
 }
 
 /** A router whose packets may come and go by different interfaces; a new namespace copies the host's own settings. */
