@@ -69,6 +69,7 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
     inputs: cluster.inputs,
     synced: Promise.race([derived.promise, aborted(running)]),
     credentials: () => certificate.tls,
+    authority: { fingerprint: () => authority.current.fingerprint, onChange: (handler) => authority.onChange(handler) },
     lead: (lead, until) =>
       leadWhileElected({ client, namespace, name: 'isthmus-peering-leader', identity: config.podName, log }, lead, until),
     registry,

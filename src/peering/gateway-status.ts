@@ -22,8 +22,8 @@ export interface ConditionState {
 /** What a link's Gateway ought to show. */
 export interface GatewayState {
   readonly conditions: readonly ConditionState[];
-  /** The authority to be recorded as pinned; undefined: leave the annotation alone. */
-  readonly pin: string | undefined;
+  /** The authorities to be recorded as pinned; empty: leave the annotation alone. */
+  readonly pins: readonly string[];
 }
 
 type Condition = ConditionState & { readonly observedGeneration?: number; readonly lastTransitionTime: string };
@@ -87,9 +87,10 @@ export class GatewayStatusWriter {
     if (!conditions.every((condition) => current.some((old) => isSame(old, condition)))) {
       await this.#client.apply(resources.gateways, { metadata, status: { conditions } }, { subresource: 'status', fieldManager, signal });
     }
-    if (wanted.pin !== undefined && gateway.metadata.annotations?.[annotations.peerCaSha256] === undefined) {
-      const noted = { ...metadata, annotations: { [annotations.peerCaSha256]: wanted.pin } };
-      await this.#client.apply(resources.gateways, { metadata: noted }, { fieldManager, signal });
+    const noted = wanted.pins.join(',');
+    if (noted !== '' && gateway.metadata.annotations?.[annotations.peerCaSha256] !== noted) {
+      const pinned = { ...metadata, annotations: { [annotations.peerCaSha256]: noted } };
+      await this.#client.apply(resources.gateways, { metadata: pinned }, { fieldManager, signal });
     }
   }
 }

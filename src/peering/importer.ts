@@ -154,7 +154,7 @@ export class Importer {
       return;
     }
     // The pin that was recorded by ourselves comes back with the Gateway.
-    const isSamePin = gateway.pin === old.pin || (gateway.pin !== undefined && gateway.pin === peer.link.pinned);
+    const isSamePin = isDeepStrictEqual(gateway.pins, old.pins) || isDeepStrictEqual(gateway.pins, peer.link.pins);
     if (old.url === gateway.url && old.network === gateway.network && old.trustDomain === gateway.trustDomain && isSamePin) {
       peer.link.gateway = gateway;
       return;
@@ -342,7 +342,7 @@ export class Importer {
     }
     for (const what of peer.counted) if (!peer.link.refused.has(what)) peer.counted.delete(what);
     const conditions = conditionsOf(peer, refusal);
-    onStatus(key, { conditions, pin: peer.isImported && refusal === undefined ? peer.link.pinned : undefined });
+    onStatus(key, { conditions, pins: peer.isImported && refusal === undefined ? peer.link.pins : [] });
     this.#tell(key, peer, name, conditions);
   }
 

@@ -16,8 +16,8 @@ export interface PeerGateway {
   readonly network: string | undefined;
   readonly trustDomain: string | undefined;
   readonly region: string | undefined;
-  /** Hex SHA-256 of the peer's authority. */
-  readonly pin: string | undefined;
+  /** Hex SHA-256 of the peer's authority; several while it is renewed. Empty: the first one seen is pinned. */
+  readonly pins: readonly string[];
   /** RFC 3339: of two Gateways in conflict, the older counts. */
   readonly created: string;
 }
@@ -41,7 +41,7 @@ export function readPeerGateway(gateway: Gateway): PeerGateway | undefined {
     network: nonEmpty(of[labels.network]),
     trustDomain: nonEmpty(notes[annotations.gatewayTrustDomain]),
     region: nonEmpty(of[labels.region]),
-    pin: nonEmpty(notes[annotations.peerCaSha256]),
+    pins: readPins(notes[annotations.peerCaSha256]),
     created: metadata.creationTimestamp ?? '',
   };
 }
@@ -50,6 +50,12 @@ export const noAddress: Refusal = {
   code: 'PEERING_GATEWAY_INVALID',
   message: "the Gateway has no address of the peer's gateway or istiod",
 };
+
+/** The annotation's value: fingerprints, with commas between. */
+function readPins(text: string | undefined): readonly string[] {
+  const pins = (text ?? '').split(',').map((pin) => pin.trim().toLowerCase());
+  return [...new Set(pins.filter((pin) => pin !== ''))].sort();
+}
 
 function nonEmpty(text: string | undefined): string | undefined {
   return text === '' ? undefined : text;

@@ -21,7 +21,7 @@ export function peeringIdentity(certificate: X509Certificate, rootNamespace: str
  */
 export function checkPeer(
   chain: PeerChain,
-  expected: { readonly rootNamespace: string; readonly trustDomain: string; readonly pin: string | undefined },
+  expected: { readonly rootNamespace: string; readonly trustDomain: string; readonly pins: readonly string[] },
 ): string {
   const [leaf, issuer] = chain;
   const identity = peeringIdentity(leaf, expected.rootNamespace);
@@ -39,8 +39,8 @@ export function checkPeer(
   }
   if (issuer === undefined) throw new IsthmusError('PEERING_IDENTITY', "the peer's certificate is its own issuer");
   const fingerprint = publicKeySha256(issuer);
-  if (expected.pin !== undefined && expected.pin.toLowerCase() !== fingerprint) {
-    throw new IsthmusError('PEERING_PIN_MISMATCH', `the peer is signed by ${fingerprint}, pinned is ${expected.pin}`, {
+  if (expected.pins.length > 0 && !expected.pins.includes(fingerprint)) {
+    throw new IsthmusError('PEERING_PIN_MISMATCH', `the peer is signed by ${fingerprint}, pinned is ${expected.pins.join(' or ')}`, {
       hint: "if the peer's authority was renewed, set the annotation isthmus.dev/peer-ca-sha256 of its Gateway anew, or remove it; if not, somebody else answers there",
     });
   }

@@ -64,7 +64,7 @@ export class PeerLink {
   #complete = false;
   #synced = false;
   #fingerprint: string | undefined;
-  #pinned: string | undefined;
+  #pins: readonly string[] = [];
 
   constructor(options: PeerLinkOptions) {
     const { gateway, site, credentials, log } = options;
@@ -112,14 +112,18 @@ export class PeerLink {
     return this.#fingerprint;
   }
 
-  /** The authority that alone is believed: by the Gateway, or by {@link pin}. */
-  get pinned(): string | undefined {
-    return this.gateway.pin ?? this.#pinned;
+  /** The authorities that alone are believed: by {@link pin}, else by the Gateway. Empty: any under our roots. */
+  get pins(): readonly string[] {
+    return this.#pins.length > 0 ? this.#pins : this.gateway.pins;
   }
 
-  /** From now on, only the authority that was seen is believed. For a peer that was found to be the one that is meant. */
+  /**
+   * From now on, only the authority that signed this connection is believed, and those that the peer announces over it. For a peer
+   * that was found to be the one that is meant.
+   */
   pin(): void {
-    this.#pinned ??= this.#fingerprint;
+    if (this.#fingerprint === undefined || this.#peer === undefined || isRefusal(this.#peer)) return;
+    this.#pins = [...new Set([this.#fingerprint, ...this.#peer.authorities])].sort();
   }
 
   get services(): ReadonlyMap<string, FederatedService> {
@@ -163,7 +167,7 @@ export class PeerLink {
         this.#fingerprint = checkPeer(chain, {
           rootNamespace: site.rootNamespace,
           trustDomain: this.gateway.trustDomain ?? site.trustDomain,
-          pin: this.pinned,
+          pins: this.pins,
         });
       },
     };

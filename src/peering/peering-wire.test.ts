@@ -9,6 +9,7 @@ import type { Collection } from '../collections/index.ts';
 import { aborted, createLogger } from '../core/index.ts';
 import { KubeClient } from '../kube/index.ts';
 import {
+  authorityFingerprint,
   CertificateAuthority,
   createRoot,
   issueIntermediate,
@@ -51,6 +52,7 @@ interface ExporterOptions {
   readonly uri?: string;
   readonly podCidr?: string;
   readonly network?: string;
+  readonly linkedPeersOnly?: boolean;
 }
 
 /** A control plane as others see it: its port 15012. */
@@ -72,6 +74,7 @@ async function exporter(t: TestContext, options: ExporterOptions): Promise<Expor
     inputs: objects,
     synced: Promise.resolve(),
     credentials: () => credentials,
+    linkedPeersOnly: options.linkedPeersOnly ?? false,
     log,
   });
   objects.put(namespace(rootNamespace, { 'topology.istio.io/network': network }), namespace('demo'), node('node-1', podCidr));
@@ -110,6 +113,8 @@ interface Importing {
   readonly entries: DesiredEntries;
   readonly importer: Importer;
   readonly states: Map<string, GatewayState>;
+  /** Hex SHA-256 of its authority. */
+  readonly fingerprint: string;
   /** Resolves when the condition of a Gateway is so. */
   condition(type: string, check: (state: { status: string; reason: string; message: string }) => boolean, key?: string): Promise<void>;
 }
@@ -122,7 +127,8 @@ async function importing(t: TestContext, root: VerifiedAuthority, options: { lea
   const importer = new Importer(objects.graph);
   const entries = deriveEntries(objects.graph, exports, importer.peers, site);
   objects.put(namespace(rootNamespace, { 'topology.istio.io/network': 'flat-network' }), namespace('demo'), node('node-1', '10.10.0.0/16'));
-  const credentials = await credentialsOf(await issueIntermediate(root, { cluster: 'cluster-1' }), options.uri);
+  const material = await issueIntermediate(root, { cluster: 'cluster-1' });
+  const credentials = await credentialsOf(material, options.uri);
   const states = new Map<string, GatewayState>();
   const watchers = new Set<() => void>();
   const stop = new AbortController();
@@ -154,6 +160,7 @@ async function importing(t: TestContext, root: VerifiedAuthority, options: { lea
     entries,
     importer,
     states,
+    fingerprint: authorityFingerprint(verifyAuthority(material)),
     condition: async (type, check, key = 'istio-eastwest/istio-remote-peer-cluster-2') =>
       await new Promise((resolve) => {
         const look = (): void => {
@@ -292,7 +299,7 @@ suite('two control planes over mutual TLS', { timeout: 60_000 }, async () => {
     });
     one.objects.put(remoteGateway({ cluster: 'cluster-2', address: '127.0.0.1', port: (door.address() as AddressInfo).port }));
     await holds(one.entries.workloadEntries, [gatewayEntry, flat('a')]);
-    assert.equal(one.states.get('istio-eastwest/istio-remote-peer-cluster-2')?.pin, two.fingerprint);
+    assert.deepEqual(one.states.get('istio-eastwest/istio-remote-peer-cluster-2')?.pins, [two.fingerprint]);
 
     const impostor = await exporter(t, { root });
     assert.notEqual(impostor.fingerprint, two.fingerprint);
@@ -398,6 +405,16 @@ suite('two control planes over mutual TLS', { timeout: 60_000 }, async () => {
     one.objects.put(remoteGateway({ cluster: 'cluster-2', address: '127.0.0.1', port: two.port }));
     await one.condition(peerConnected, ({ message }) => message.includes('PEERING_CALLER'));
     assert.equal(one.entries.workloadEntries.size, 0);
+  });
+
+  test('give to linked peers only, when told so', async (t) => {
+    const two = await exporter(t, { root, linkedPeersOnly: true });
+    const one = await importing(t, root);
+    two.objects.put(service('global-service'), pod('a', { ip: '10.20.0.13' }));
+    one.objects.put(remoteGateway({ cluster: 'cluster-2', address: '127.0.0.1', port: two.port }));
+    await one.condition(peerConnected, ({ message }) => message.includes('not linked'));
+    two.objects.put(remoteGateway({ cluster: 'cluster-1', address: '127.0.0.1', port: 1, pin: one.fingerprint }));
+    await holds(one.entries.workloadEntries, [gatewayEntry, flat('a')]);
   });
 
   test('take what is true of a peer that also lies, and say so', async (t) => {

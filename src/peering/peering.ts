@@ -46,6 +46,11 @@ export interface PeeringConfig extends PeeringOptions {
   readonly synced: Promise<unknown>;
   /** This process's certificate with a peering identity (`sa/istiod` or `sa/isthmus-peering`), asked for at each connection. */
   readonly credentials: () => PeeringCredentials | Promise<PeeringCredentials>;
+  /**
+   * The authority that signs {@link credentials}, hex SHA-256 of its public key. Peers that pinned one are told of its successor while a
+   * connection that the old one signed is up; without this, a renewed authority has to be pinned by hand.
+   */
+  readonly authority?: { readonly fingerprint: () => string; readonly onChange: (handler: () => void) => () => void };
   /** How long a peer's entries are kept while it cannot be reached, milliseconds; default one hour. */
   readonly leaseMs?: number;
   /** Serve only peers that this cluster links to itself; default false: each Gateway is one direction. */
@@ -80,6 +85,7 @@ export class Peering {
   readonly #services = new ResourceTable({ typeUrl: typeUrls.federatedService });
   readonly #workloads = new ResourceTable({ typeUrl: typeUrls.workload });
   #isServing = false;
+  #authorities: readonly string[] = [];
 
   constructor(config: PeeringConfig) {
     this.#config = config;
@@ -110,7 +116,7 @@ export class Peering {
     if (!isKnown) return `PEERING_CALLER: the trust domain ${identity.trustDomain} is not known here`;
     const issuer = certificate?.issuerCertificate;
     const signer = issuer === undefined ? undefined : publicKeySha256(issuer);
-    if (linkedPeersOnly === true && !linked.some(({ pin }) => pin !== undefined && pin === signer)) {
+    if (linkedPeersOnly === true && !linked.some(({ pins }) => signer !== undefined && pins.includes(signer))) {
       return 'PEERING_CALLER: this cluster is not linked to yours';
     }
     return true;
@@ -132,17 +138,10 @@ export class Peering {
 
   /** Keeps the tables as the exports are. */
   #serve(): () => void {
-    const { clusterId, trustDomain } = this.#config;
+    const { authority } = this.#config;
     const stops = [
-      this.exports.site.subscribe((changes) => {
-        for (const { after } of changes) {
-          if (after === undefined) continue;
-          const { network, podRanges } = after;
-          const now = timestampNow();
-          const message = create(ClusterSchema, { clusterId, network, trustDomain, podRanges: [...podRanges], protocolVersion: 1, now });
-          this.#cluster.set({ name: clusterId, body: toBinary(ClusterSchema, message) });
-        }
-      }),
+      this.exports.site.subscribe(() => this.#announce()),
+      authority?.onChange(() => this.#announce()) ?? (() => undefined),
       follow(this.exports.services, this.#services, (service) => toBinary(FederatedServiceSchema, service)),
       follow(this.exports.workloads, this.#workloads, (workload) => toBinary(WorkloadSchema, workload)),
     ];
@@ -151,6 +150,24 @@ export class Peering {
       this.#isServing = false;
       for (const stop of stops) stop();
     };
+  }
+
+  /** Says who we are. An authority that was in use since the start stays announced: another replica may use it still. */
+  #announce(): void {
+    const { clusterId, trustDomain, rootNamespace, authority } = this.#config;
+    const site = this.exports.site.get(rootNamespace);
+    if (site === undefined) return;
+    if (authority !== undefined) this.#authorities = [...new Set([authority.fingerprint(), ...this.#authorities])].slice(0, 4);
+    const message = create(ClusterSchema, {
+      clusterId,
+      network: site.network,
+      trustDomain,
+      podRanges: [...site.podRanges],
+      protocolVersion: 1,
+      now: timestampNow(),
+      caSha256: [...this.#authorities],
+    });
+    this.#cluster.set({ name: clusterId, body: toBinary(ClusterSchema, message) });
   }
 
   async #import(signal: AbortSignal): Promise<void> {

@@ -14,7 +14,13 @@ import { isRefusal, validateCluster, validateService, validateWorkload, type Kno
 type Init<Schema extends DescMessage> = Exclude<MessageInitShape<Schema>, { readonly $typeName: string }>;
 
 const ranges = (...texts: string[]): AddressRanges => AddressRanges.parse(texts) ?? assert.fail(`${texts.join()} are no ranges`);
-const peer: KnownPeer = { clusterId: 'cluster-2', network: 'flat-network', trustDomain: 'cluster.local', ranges: ranges('10.20.0.0/16') };
+const peer: KnownPeer = {
+  clusterId: 'cluster-2',
+  network: 'flat-network',
+  trustDomain: 'cluster.local',
+  ranges: ranges('10.20.0.0/16'),
+  authorities: [],
+};
 const own = ranges('10.10.0.0/16');
 
 suite('a peer that lies about itself is refused', () => {
@@ -54,6 +60,7 @@ suite('a peer that lies about itself is refused', () => {
       'PEERING_TRUST_DOMAIN',
       judge({ trustDomain: 'other.local' }, 'cluster-2', { trustDomain: 'other.local' }),
     ],
+    ['an authority that is no sum', 'PEERING_RESOURCE_REFUSED', judge({ caSha256: ['x'] })],
     ['ranges that are none', 'PEERING_RESOURCE_REFUSED', judge({ podRanges: ['10.20.0.0/99'] })],
   ];
   for (const [name, code, verdict] of lies) {
@@ -153,7 +160,7 @@ suite('peers in conflict', () => {
   const candidate = (key: string, created: string, clusterId: string, range: string, network = 'flat-network'): Candidate => ({
     key,
     created,
-    peer: { clusterId, network, trustDomain: 'cluster.local', ranges: ranges(range) },
+    peer: { clusterId, network, trustDomain: 'cluster.local', ranges: ranges(range), authorities: [] },
   });
   const codes = (candidates: readonly Candidate[]) =>
     Object.fromEntries([...judgePeers(candidates, own)].map(([key, refusal]) => [key, refusal?.code]));

@@ -33,7 +33,12 @@ export interface KnownPeer {
   readonly network: string;
   readonly trustDomain: string;
   readonly ranges: AddressRanges;
+  /** Hex SHA-256 of the authorities that it announces as its own. */
+  readonly authorities: readonly string[];
 }
+
+/** One in use and those around it: who announces more is not renewing. */
+const maxAuthorities = 4;
 
 export function validateCluster(name: string, cluster: Cluster, expected: PeerExpectation): KnownPeer | Refusal {
   const { clusterId, network, trustDomain, podRanges } = cluster;
@@ -70,7 +75,11 @@ export function validateCluster(name: string, cluster: Cluster, expected: PeerEx
   const ranges = AddressRanges.parse(podRanges);
   if (ranges === undefined)
     return { code: 'PEERING_RESOURCE_REFUSED', message: `the peer's pod ranges ${podRanges.join(', ')} are no CIDRs` };
-  return { clusterId, network, trustDomain, ranges };
+  const authorities = cluster.caSha256;
+  if (authorities.length > maxAuthorities || !authorities.every((sha256) => /^[0-9a-f]{64}$/.test(sha256))) {
+    return { code: 'PEERING_RESOURCE_REFUSED', message: 'what the peer announces as its authorities are no SHA-256 sums, or too many' };
+  }
+  return { clusterId, network, trustDomain, ranges, authorities };
 }
 
 export function isRefusal(value: object): value is Refusal {

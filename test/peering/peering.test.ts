@@ -1,18 +1,26 @@
 import assert from 'node:assert/strict';
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
+import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
 import type { Gateway, KubeObject, WorkloadEntry } from '../../src/api/kubernetes.ts';
 import { resources, type ResourceType } from '../../src/api/resources.ts';
 import { Informer } from '../../src/kube/index.ts';
-import { createRoot, issueIntermediate, verifyAuthority, authorityFingerprint, type AuthorityMaterial } from '../../src/pki/index.ts';
+import {
+  authorityFingerprint,
+  createRoot,
+  issueIntermediate,
+  verifyAuthority,
+  writeAuthority,
+  type AuthorityMaterial,
+} from '../../src/pki/index.ts';
 import { startCluster, startIstiod, type TestCluster, type TestIstiod, type TestObject } from '../istiod/cluster.ts';
 
 /** A cluster whose istiod can be stopped and started, behind a door that can be shut. */
 interface Side {
   readonly number: 1 | 2;
   readonly cluster: TestCluster;
-  readonly authority: AuthorityMaterial;
+  authority: AuthorityMaterial;
   readonly door: Door;
   istiod: TestIstiod | undefined;
 }
@@ -253,6 +261,25 @@ describe('peering on API servers', { timeout: 120_000 }, () => {
     await start(two);
     await condition(one, peerConnected, 'True');
     assert.deepEqual(await versions(one), before);
+  });
+
+  it('follows a peer whose authority is renewed while they are connected', async () => {
+    const ref = { namespace: 'istio-eastwest', name: 'istio-remote-peer-cluster-2' };
+    const pinned = (pins: string): Promise<Gateway> =>
+      one.cluster.until(resources.gateways, ref, ({ metadata }) => metadata.annotations?.['isthmus.dev/peer-ca-sha256'] === pins);
+    const old = authorityFingerprint(verifyAuthority(two.authority));
+    await pinned(old);
+    two.authority = await issueIntermediate(root, { cluster: 'cluster-2' });
+    const renewed = authorityFingerprint(verifyAuthority(two.authority));
+    await writeAuthority(path.join(two.cluster.stateDir, 'cacerts'), two.authority);
+    await pinned([old, renewed].sort().join(','));
+    // The next istiod knows only the new one.
+    await stopIstiod(two);
+    await condition(one, peerConnected, 'False');
+    await start(two);
+    await condition(one, peerConnected, 'True');
+    await pinned(renewed);
+    await entriesAre(one, all);
   });
 
   it('joins the ports of all clusters, and says when they disagree', async () => {

@@ -57,6 +57,14 @@ export declare type Cluster = Message<"isthmus.peering.v1.Cluster"> & {
    * @generated from field: google.protobuf.Timestamp now = 6;
    */
   now?: Timestamp | undefined;
+
+  /**
+   * Hex SHA-256 of the public keys of the authorities that sign the sender's certificate: the one in use, and those
+   * around it during a renewal. Believed only over a connection that a pinned one of them signed.
+   *
+   * @generated from field: repeated string ca_sha256 = 7;
+   */
+  caSha256: string[];
 };
 
 /**
