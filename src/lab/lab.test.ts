@@ -69,7 +69,8 @@ function helloworld(name: string, version: string): Pod {
   const probe = { httpGet: { path: '/health', port: 5000 } };
   return pod(
     name,
-    {},
+    // With a grace period the object goes last: who sees it gone knows that all of the pod is.
+    { terminationGracePeriodSeconds: 10 },
     {
       image: `docker.io/istio/examples-helloworld-${version}`,
       command: undefined,
