@@ -62,7 +62,7 @@ async function status(): Promise<void> {
 
 function statusText({ directory, kubeconfig, clusters, processes }: LabStatus): string {
   const lines = [
-    `lab in ${directory}: ${processes.count} processes, ${megabytes(processes.rssKilobytes)} resident`,
+    `lab in ${directory}: ${processes.count} processes, ${megabytes(processes.memoryKilobytes)} of memory`,
     `export KUBECONFIG=${kubeconfig}`,
   ];
   for (const { name, server, node, api, processes: own } of clusters) {
