@@ -3,7 +3,23 @@ import path from 'node:path';
 /**
  * The rooms of src/, from the ground up (ARCHITECTURE.md): a room imports only rooms before it.
  */
-const order = ['core', 'linux', 'api', 'kube', 'collections', 'pki', 'xds', 'mesh', 'peering', 'istiod', 'hbone', 'ztunnel', 'cni', 'lab', 'cli'];
+const order = [
+  'core',
+  'linux',
+  'api',
+  'kube',
+  'collections',
+  'pki',
+  'xds',
+  'mesh',
+  'peering',
+  'istiod',
+  'hbone',
+  'ztunnel',
+  'cni',
+  'lab',
+  'cli',
+];
 
 /** These meet on a wire, never in an import. */
 const processes = new Set(['istiod', 'ztunnel', 'cni', 'lab']);

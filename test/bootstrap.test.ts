@@ -48,9 +48,16 @@ test('as root what is missing is installed', () => {
 });
 
 test('without package lists they are fetched first', () => {
-  const result = bootstrap({ programs: withoutTwo, root: true, apt: `case $1 in update) : > FOLDER/lists;; install) [ -e FOLDER/lists ] && { ${installs}; };; esac` });
+  const result = bootstrap({
+    programs: withoutTwo,
+    root: true,
+    apt: `case $1 in update) : > FOLDER/lists;; install) [ -e FOLDER/lists ] && { ${installs}; };; esac`,
+  });
   assert.equal(result.status, 0, result.stderr);
-  assert.deepEqual(result.apt.split('\n').map((line) => line.split(' ')[0]), ['install', 'update', 'install', '']);
+  assert.deepEqual(
+    result.apt.split('\n').map((line) => line.split(' ')[0]),
+    ['install', 'update', 'install', ''],
+  );
 });
 
 test('without the right to install, one line says what is missing and the command for it', () => {

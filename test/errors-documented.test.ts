@@ -10,6 +10,6 @@ test('every error code has its line in docs/errors, and no line is of a code tha
   const text = readdirSync(dir)
     .map((file) => readFileSync(path.join(dir, file), 'utf8'))
     .join('\n');
-  const documented = [...text.matchAll(/^\| `([A-Z0-9_]+)` \|/gm)].map(([, code]) => code);
+  const documented = [...text.matchAll(/^\| `([A-Z0-9_]+)` +\|/gm)].map(([, code]) => code);
   assert.deepEqual([...new Set(documented)].sort(), Object.keys(errorCodes).sort());
 });

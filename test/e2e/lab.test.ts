@@ -499,7 +499,7 @@ kubectl --context cluster-1 -n demo wait --for=condition=Ready pod/talker --time
         await sh('kubectl --context cluster-1 -n demo scale deploy/global-service --replicas=4');
         // From outside the lab's PID namespace, as the operator or the kernel's OOM killer would.
         process.kill(pid, 'SIGKILL');
-      await sh('until kubectl --context cluster-1 get --raw /readyz 2> /dev/null; do sleep 0.1; done');
+        await sh('until kubectl --context cluster-1 get --raw /readyz 2> /dev/null; do sleep 0.1; done');
         await sh('kubectl --context cluster-1 -n demo rollout status deploy/global-service --timeout=60s');
         await sh('kubectl --context cluster-1 -n demo scale deploy/global-service --replicas=2');
         await sh('kubectl --context cluster-1 -n demo rollout status deploy/global-service --timeout=60s');
