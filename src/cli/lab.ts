@@ -6,7 +6,7 @@ import { createCommand, runCommand } from './command.ts';
 
 interface UpOptions {
   readonly clusters: string;
-  readonly port: string;
+  readonly port?: string;
   readonly network: 'flat' | 'separate';
 }
 
@@ -17,7 +17,10 @@ export async function run(args: string[]): Promise<void> {
     .command('up')
     .description('start the clusters and write a kubeconfig')
     .option('--clusters <count>', 'how many', '2')
-    .option('--port <port>', "loopback port of the first cluster's API server; the next cluster has the next port", '16441')
+    .option(
+      '--port <port>',
+      "loopback port of the first cluster's API server, the next cluster has the next; default $ISTHMUS_LAB_PORT, then 16441",
+    )
     .addOption(
       new Option('--network <mode>', 'flat: pods of all clusters reach each other; separate: only the nodes do')
         .choices(['flat', 'separate'])
@@ -25,7 +28,11 @@ export async function run(args: string[]): Promise<void> {
     )
     .action(up);
   command.command('down').description('end the clusters and remove their files').action(down);
-  command.command('status').description('clusters, nodes and processes').action(status);
+  command
+    .command('status')
+    .description('clusters, nodes and processes')
+    .addOption(new Option('-o, --output <format>', 'json for programs').choices(['text', 'json']).default('text'))
+    .action(status);
   for (const name of ['supervise', 'apiserver', 'controllers', 'node'] as const) {
     command
       .command(name, { hidden: true })
@@ -42,7 +49,7 @@ async function up(options: UpOptions): Promise<void> {
   const { labUp } = await import('../lab/index.ts');
   const lab = await labUp({
     clusters: wholeNumber(options.clusters, '--clusters'),
-    port: wholeNumber(options.port, '--port'),
+    ...(options.port !== undefined && { port: wholeNumber(options.port, '--port') }),
     network: options.network,
     progress: (message) => process.stderr.write(`isthmus: ${message}\n`),
   });
@@ -55,9 +62,10 @@ async function down(): Promise<void> {
   process.stdout.write(was === 'running' ? 'The lab is down.\n' : 'The lab had ended by itself; its files are removed.\n');
 }
 
-async function status(): Promise<void> {
+async function status({ output }: { readonly output: 'text' | 'json' }): Promise<void> {
   const { labStatus } = await import('../lab/index.ts');
-  process.stdout.write(statusText(await labStatus()));
+  const found = await labStatus();
+  process.stdout.write(output === 'json' ? `${JSON.stringify(found, undefined, 2)}\n` : statusText(found));
 }
 
 function statusText({ directory, kubeconfig, clusters, processes }: LabStatus): string {

@@ -2,8 +2,6 @@
  * Captures the TCP segments of one interface: a process of its own, started inside the lab's network namespace.
  * Prints `ready` once it listens, then on SIGTERM one JSON document of the flows it saw (see capture.ts).
  */
-import { readFileSync } from 'node:fs';
-
 import koffi from 'koffi';
 
 const libc = koffi.load('libc.so.6');
@@ -22,6 +20,9 @@ const setsockopt = libc.func('int setsockopt(int fd, int level, int name, void *
   value: Buffer,
   length: number,
 ) => number;
+
+// Not from /sys, which shows the network namespace that it was mounted in.
+const interfaceIndex = libc.func('uint32_t if_nametoindex(const char *name)') as (name: string) => number;
 
 const AF_PACKET = 17;
 const SOCK_RAW_NONBLOCK = 3 | 0o4000;
@@ -66,7 +67,7 @@ function open(name: string): number {
   const address = Buffer.alloc(20);
   address.writeUInt16LE(AF_PACKET, 0);
   address.writeUInt16BE(ETH_P_IP, 2);
-  address.writeInt32LE(Number(readFileSync(`/sys/class/net/${name}/ifindex`, 'utf8')), 4);
+  address.writeInt32LE(interfaceIndex(name), 4);
   if (bind(opened, address, address.length) < 0) throw new Error(`cannot capture on ${name}`);
   return opened;
 }

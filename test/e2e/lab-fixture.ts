@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 
+import type { LabStatus } from '../../src/lab/index.ts';
+
 const run = promisify(execFile);
 
 export const repository = path.resolve(import.meta.dirname, '../..');
@@ -50,6 +52,11 @@ export class TestLab {
     const { code, stdout, stderr } = await this.try(isthmus, args);
     if (code !== 0) throw new Error(`isthmus ${args.join(' ')} exited with ${String(code)}\n${stdout}${stderr}`);
     return stdout;
+  }
+
+  /** `isthmus lab status -o json`. */
+  async status(): Promise<LabStatus> {
+    return JSON.parse(await this.isthmus('lab', 'status', '-o', 'json')) as LabStatus;
   }
 
   /** Runs a program and resolves with its exit code and output, whatever they are. */

@@ -10,6 +10,8 @@ import { isRunning, readState } from './state.ts';
 export interface LabStatus {
   readonly directory: string;
   readonly kubeconfig: string;
+  /** Process that holds the lab's namespaces, in the host's PID namespace. */
+  readonly supervisor: number;
   readonly clusters: readonly ClusterReport[];
   /** All processes of the lab, those of pods included. */
   readonly processes: {
@@ -62,7 +64,7 @@ export async function labStatus(): Promise<LabStatus> {
     }),
   );
   const memoryKilobytes = processes.reduce((sum, { pid }) => sum + proportionalSize(pid), 0);
-  return { directory, kubeconfig, clusters, processes: { count: processes.length, memoryKilobytes } };
+  return { directory, kubeconfig, supervisor: state.pid, clusters, processes: { count: processes.length, memoryKilobytes } };
 }
 
 async function askApi(kubeconfig: string, context: string): Promise<ClusterReport['api']> {

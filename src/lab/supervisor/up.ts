@@ -16,7 +16,7 @@ import { isRunning, readState, removeFiles, writeState } from './state.ts';
 export interface LabUpOptions {
   /** Default 2. */
   readonly clusters?: number;
-  /** Loopback port of the first cluster's API server, the next cluster's on the next port; default 16441. */
+  /** Loopback port of the first cluster's API server, the next cluster's on the next port; default $ISTHMUS_LAB_PORT, then 16441. */
   readonly port?: number;
   /** Default `flat`. */
   readonly network?: NetworkMode;
@@ -33,7 +33,16 @@ export interface Lab {
   readonly contexts: readonly string[];
 }
 
-export const defaultPort = 16_441;
+const defaultPort = 16_441;
+
+/** ISTHMUS_LAB_PORT, so that one machine can have two labs without an option on every command. Throws ISTHMUS_CONFIG_INVALID. */
+function portFromEnvironment(): number {
+  const given = process.env['ISTHMUS_LAB_PORT'];
+  if (given === undefined || given === '') return defaultPort;
+  const port = Number(given);
+  if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
+  throw new IsthmusError('ISTHMUS_CONFIG_INVALID', `ISTHMUS_LAB_PORT is "${given}", not a port`, { hint: 'give a number from 1 to 65535' });
+}
 
 /**
  * Starts the lab and resolves once every cluster's API server and node are ready. Throws LAB_ALREADY_RUNNING,
@@ -45,7 +54,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
   if (left !== undefined && isRunning(left)) {
     throw new IsthmusError('LAB_ALREADY_RUNNING', `a lab is already running in ${directory}`, { hint: 'isthmus lab down ends it' });
   }
-  const clusters = planClusters(options.clusters ?? 2, options.port ?? defaultPort);
+  const clusters = planClusters(options.clusters ?? 2, options.port ?? portFromEnvironment());
   const unshare = namespaceCommand();
   const listeners: number[] = [];
   try {
