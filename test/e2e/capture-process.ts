@@ -26,7 +26,9 @@ const interfaceIndex = libc.func('uint32_t if_nametoindex(const char *name)') as
 
 const AF_PACKET = 17;
 const SOCK_RAW_NONBLOCK = 3 | 0o4000;
-const ETH_P_IP = 0x0800;
+// All of them: a frame that a bridge takes is shown to no socket of one protocol.
+const ETH_P_ALL = 3;
+const ETHERTYPE_IPV4 = 0x0800;
 const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
 
@@ -59,14 +61,14 @@ process.on('SIGTERM', () => {
 process.stdout.write('ready\n');
 
 function open(name: string): number {
-  const opened = socket(AF_PACKET, SOCK_RAW_NONBLOCK, htons(ETH_P_IP));
+  const opened = socket(AF_PACKET, SOCK_RAW_NONBLOCK, htons(ETH_P_ALL));
   if (opened < 0) throw new Error('no packet socket: CAP_NET_RAW is missing');
   const size = Buffer.alloc(4);
   size.writeInt32LE(32 << 20);
   setsockopt(opened, SOL_SOCKET, SO_RCVBUFFORCE, size, 4);
   const address = Buffer.alloc(20);
   address.writeUInt16LE(AF_PACKET, 0);
-  address.writeUInt16BE(ETH_P_IP, 2);
+  address.writeUInt16BE(ETH_P_ALL, 2);
   address.writeInt32LE(interfaceIndex(name), 4);
   if (bind(opened, address, address.length) < 0) throw new Error(`cannot capture on ${name}`);
   return opened;
@@ -80,7 +82,7 @@ function drain(): void {
   for (;;) {
     const length = recv(fd, frame, frame.length, 0);
     if (length <= 0) return;
-    segment(frame.subarray(14, length));
+    if (frame.readUInt16BE(12) === ETHERTYPE_IPV4) segment(frame.subarray(14, length));
   }
 }
 
