@@ -51,12 +51,13 @@ export async function run(args: string[]): Promise<void> {
 }
 
 async function demo(keep: boolean): Promise<void> {
-  const { labDown, labUp } = await import('../lab/index.ts');
+  const { labDown, labStatus, labUp } = await import('../lab/index.ts');
   const begun = performance.now();
   const phases: { readonly name: string; readonly ms: number }[] = [];
   const clusters: DemoCluster[] = [];
   const reports = new Map<DemoCluster, readonly Finding[]>();
   let kubeconfig = '';
+  let memory = '';
   const running = { lab: false };
 
   const phase = (name: string, work: (show: (text: string) => void) => Promise<void>): ListrTask => ({
@@ -95,8 +96,8 @@ async function demo(keep: boolean): Promise<void> {
           ),
         );
       }),
-      phase('Link the clusters: east-west gateways and peers', async () => {
-        await linkClusters(clusters);
+      phase('Link the clusters: east-west gateways and peers', async (show) => {
+        await linkClusters(clusters, show);
         for (const cluster of clusters) reports.set(cluster, await waitForCheck(cluster));
       }),
       phase('Deploy the sample apps into the mesh', async () => {
@@ -121,6 +122,8 @@ async function demo(keep: boolean): Promise<void> {
   try {
     await tasks.run();
     await show(clusters, reports);
+    const { processes } = await labStatus();
+    memory = `${Math.round(processes.memoryKilobytes / 1024)} MiB in ${processes.count} processes`;
     if (keep) printNextSteps(kubeconfig);
   } finally {
     for (const { client } of clusters) client[Symbol.dispose]();
@@ -132,7 +135,7 @@ async function demo(keep: boolean): Promise<void> {
   }
   process.stdout.write('\nTime per phase\n');
   for (const { name, ms } of phases) process.stdout.write(`  ${seconds(ms).padStart(7)}  ${name}\n`);
-  process.stdout.write(`  ${seconds(performance.now() - begun).padStart(7)}  in all\n`);
+  process.stdout.write(`  ${seconds(performance.now() - begun).padStart(7)}  in all; ${memory}, shared pages counted once\n`);
 }
 
 /** Prints what the guide prints, each from the cluster it comes from. Throws DEMO_UNTRUE when an answer is missing. */

@@ -44,6 +44,7 @@ export async function run(args: string[]): Promise<void> {
         istioNamespace: options.istioNamespace,
         generate: options.generate ?? false,
         wait: options.wait ?? false,
+        print,
       });
     });
 
@@ -54,7 +55,13 @@ export async function run(args: string[]): Promise<void> {
     .option('--timeout <seconds>', "how long to wait for each cluster's gateway to have an address", '60')
     .action(async (options: LinkOptions) => {
       await withClients(options.contexts, options.kubeconfig, (clients) =>
-        link({ clients, namespace: options.namespace, istioNamespace: options.istioNamespace, timeout: Number(options.timeout) * 1000 }),
+        link({
+          clients,
+          namespace: options.namespace,
+          istioNamespace: options.istioNamespace,
+          print,
+          timeout: Number(options.timeout) * 1000,
+        }),
       );
     });
 
@@ -64,7 +71,7 @@ export async function run(args: string[]): Promise<void> {
     .option('-i, --istioNamespace <name>', 'namespace of istiod', istioNamespace)
     .action(async (options: LinkOptions) => {
       await withClients(options.contexts, options.kubeconfig, (clients) =>
-        unlink({ clients, namespace: options.namespace, istioNamespace: options.istioNamespace }),
+        unlink({ clients, namespace: options.namespace, istioNamespace: options.istioNamespace, print }),
       );
     });
 
@@ -86,6 +93,10 @@ export async function run(args: string[]): Promise<void> {
     });
 
   await runCommand(command, args);
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
 }
 
 async function withClients(

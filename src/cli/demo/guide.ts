@@ -34,15 +34,15 @@ const samples = path.resolve(import.meta.dirname, '../../../samples');
 const patience = 60_000;
 
 /** The guide's "Link clusters": a namespace and an east-west gateway in each, then one Gateway per peer. */
-export async function linkClusters(clusters: readonly DemoCluster[]): Promise<void> {
+export async function linkClusters(clusters: readonly DemoCluster[], print: (line: string) => void): Promise<void> {
   await Promise.all(
     clusters.map(async ({ client }) => {
       await applyObjects(client, [{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: gatewayNamespace } }]);
-      await expose({ client, namespace: gatewayNamespace, istioNamespace, generate: false, wait: false });
+      await expose({ client, namespace: gatewayNamespace, istioNamespace, generate: false, wait: false, print });
       await waitForProgrammed(client, gatewayNamespace, patience);
     }),
   );
-  await link({ clients: clusters.map(({ client }) => client), namespace: gatewayNamespace, istioNamespace, timeout: patience });
+  await link({ clients: clusters.map(({ client }) => client), namespace: gatewayNamespace, istioNamespace, timeout: patience, print });
 }
 
 /** Waits until `multicluster check` passes in a cluster, told by its Gateways' changes; resolves with the report. */
@@ -89,7 +89,7 @@ async function readSample(file: string, version: string): Promise<KubeObject[]> 
 
 /** Waits until a cluster has the ServiceEntry and, for each other cluster, the gateway's and the pods' WorkloadEntries. */
 export async function waitForEntries({ client, name }: DemoCluster, others: readonly DemoCluster[], podsPerCluster: number): Promise<void> {
-  const base = { client, namespace: istioNamespace, timeout: patience };
+  const base = { client, namespace: istioNamespace, timeout: patience, print };
   await waitForObjects({ ...base, type: resources.serviceEntries, what: `${name}: the ServiceEntry of ${globalService}` }, (found) =>
     found.some(({ metadata }) => metadata.name === `autogen.${demoNamespace}.${globalService}`),
   );

@@ -15,13 +15,15 @@ export interface ExposeOptions {
   readonly generate: boolean;
   /** Wait until the Gateway is programmed, a minute at most. */
   readonly wait: boolean;
+  /** Where the result goes, a line each. */
+  readonly print: (line: string) => void;
 }
 
 /** Creates the cluster's east-west gateway. Throws MESH_NOT_INSTALLED, NAMESPACE_MISSING, ISTHMUS_TIMEOUT. */
-export async function expose({ client, namespace, istioNamespace, generate, wait }: ExposeOptions): Promise<void> {
+export async function expose({ client, namespace, istioNamespace, generate, wait, print }: ExposeOptions): Promise<void> {
   const gateway = eastWestGateway(namespace, await readMeshIdentity(client, istioNamespace));
   if (generate) {
-    process.stdout.write(stringify(gateway));
+    print(stringify(gateway).trimEnd());
     return;
   }
   const { context } = client.transport.config;
@@ -31,7 +33,7 @@ export async function expose({ client, namespace, istioNamespace, generate, wait
     });
   }
   await client.apply(resources.gateways, gateway, { fieldManager: 'istioctl' });
-  process.stdout.write(`Gateway ${namespace}/${gateway.metadata.name} applied\n`);
+  print(`${context}: Gateway ${namespace}/${gateway.metadata.name} applied`);
   if (wait) await waitForProgrammed(client, namespace, 60_000);
 }
 

@@ -14,6 +14,8 @@ export interface LinkOptions {
   readonly istioNamespace: string;
   /** How long to wait for each cluster's gateway address, milliseconds. */
   readonly timeout: number;
+  /** Where the results go, a line each. */
+  readonly print: (line: string) => void;
 }
 
 interface Peer extends MeshIdentity {
@@ -26,7 +28,7 @@ interface Peer extends MeshIdentity {
  * Writes into every cluster one Gateway of class istio-remote for every other cluster, with the fingerprint of the peer's
  * CA, so that only that cluster is believed. Run again it changes nothing. Throws LINK_DUPLICATE_CLUSTER, ISTHMUS_TIMEOUT.
  */
-export async function link({ clients, namespace, istioNamespace, timeout }: LinkOptions): Promise<void> {
+export async function link({ clients, namespace, istioNamespace, timeout, print }: LinkOptions): Promise<void> {
   const peers = await Promise.all(clients.map((client) => readPeer(client, namespace, istioNamespace, timeout)));
   refuseEqualIds(peers);
   for (const here of peers) {
@@ -34,22 +36,20 @@ export async function link({ clients, namespace, istioNamespace, timeout }: Link
       if (peer === here) continue;
       const gateway = remoteGateway(namespace, peer);
       await here.client.apply(resources.gateways, gateway, { fieldManager: 'istioctl' });
-      process.stdout.write(`${here.client.transport.config.context}: Gateway ${namespace}/${gateway.metadata.name} applied\n`);
+      print(`${here.client.transport.config.context}: Gateway ${namespace}/${gateway.metadata.name} applied`);
     }
   }
 }
 
 /** Deletes the Gateways that {@link link} made between these clusters; istiod then removes what was imported. */
-export async function unlink({ clients, namespace, istioNamespace }: Omit<LinkOptions, 'timeout'>): Promise<void> {
+export async function unlink({ clients, namespace, istioNamespace, print }: Omit<LinkOptions, 'timeout'>): Promise<void> {
   const meshes = await Promise.all(clients.map(async (client) => ({ client, ...(await readMeshIdentity(client, istioNamespace)) })));
   for (const here of meshes) {
     for (const peer of meshes) {
       if (peer === here) continue;
       const name = remoteName(peer.clusterId);
       const deleted = await here.client.delete(resources.gateways, { name, namespace });
-      process.stdout.write(
-        `${here.client.transport.config.context}: Gateway ${namespace}/${name} ${deleted ? 'deleted' : 'was not there'}\n`,
-      );
+      print(`${here.client.transport.config.context}: Gateway ${namespace}/${name} ${deleted ? 'deleted' : 'was not there'}`);
     }
   }
 }
