@@ -89,7 +89,7 @@ async function readSample(file: string, version: string): Promise<KubeObject[]> 
 
 /** Waits until a cluster has the ServiceEntry and, for each other cluster, the gateway's and the pods' WorkloadEntries. */
 export async function waitForEntries({ client, name }: DemoCluster, others: readonly DemoCluster[], podsPerCluster: number): Promise<void> {
-  const base = { client, namespace: istioNamespace, timeout: patience, print };
+  const base = { client, namespace: istioNamespace, timeout: patience };
   await waitForObjects({ ...base, type: resources.serviceEntries, what: `${name}: the ServiceEntry of ${globalService}` }, (found) =>
     found.some(({ metadata }) => metadata.name === `autogen.${demoNamespace}.${globalService}`),
   );
