@@ -5,7 +5,7 @@ import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
 import type { Node } from '../api/gen/envoy/discovery_pb.js';
 import { IsthmusError, type Logger } from '../core/index.ts';
 import type { KubeClient } from '../kube/index.ts';
-import { certificateServiceRoutes, publicKeySha256 } from '../pki/index.ts';
+import { certificateServiceRoutes, issuerOf, publicKeySha256 } from '../pki/index.ts';
 import { callerOf, XdsServer, type ResourceTable } from '../xds/index.ts';
 import type { AuthoritySource } from './authority.ts';
 import { authenticateCaller, type Caller } from './callers.ts';
@@ -83,7 +83,7 @@ export function discoveryServices(options: DiscoveryOptions) {
  */
 function isOfThisCluster(caller: Caller, fingerprint: string): string | undefined {
   if (!('certificate' in caller)) return undefined;
-  const issuer = caller.certificate.issuerCertificate;
+  const issuer = issuerOf(caller.certificate);
   const own = caller.via === 'certificate' && issuer !== undefined && publicKeySha256(issuer) === fingerprint;
   return own ? undefined : `${caller.identity} is not of this cluster`;
 }

@@ -1,7 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 
 import { IsthmusError } from '../core/index.ts';
-import { publicKeySha256, tryParseSpiffe, uriNames, type SpiffeIdentity } from '../pki/index.ts';
+import { isIssuedBy, publicKeySha256, tryParseSpiffe, uriNames, type SpiffeIdentity } from '../pki/index.ts';
 import type { PeerChain } from '../xds/index.ts';
 
 /** Service accounts that speak for a cluster: istiod, or the peering process beside an unmodified istiod. */
@@ -23,7 +23,7 @@ export function checkPeer(
   chain: PeerChain,
   expected: { readonly rootNamespace: string; readonly trustDomain: string; readonly pins: readonly string[] },
 ): string {
-  const [leaf, issuer] = chain;
+  const [leaf, ...sent] = chain;
   const identity = peeringIdentity(leaf, expected.rootNamespace);
   if (identity === undefined) {
     const names = uriNames(leaf).join(', ') || (leaf.subjectAltName ?? 'no name');
@@ -37,7 +37,9 @@ export function checkPeer(
       `the peer's certificate is of the trust domain ${identity.trustDomain}, expected is ${expected.trustDomain}`,
     );
   }
-  if (issuer === undefined) throw new IsthmusError('PEERING_IDENTITY', "the peer's certificate is its own issuer");
+  // The chain is linked by names, which do not tell two authorities of one name apart: the signature does.
+  const issuer = sent.find((candidate) => isIssuedBy(leaf, candidate));
+  if (issuer === undefined) throw new IsthmusError('PEERING_IDENTITY', 'the peer did not show which authority signed its certificate');
   const fingerprint = publicKeySha256(issuer);
   if (expected.pins.length > 0 && !expected.pins.includes(fingerprint)) {
     throw new IsthmusError('PEERING_PIN_MISMATCH', `the peer is signed by ${fingerprint}, pinned is ${expected.pins.join(' or ')}`, {

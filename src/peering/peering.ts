@@ -13,7 +13,7 @@ import { typeUrls } from '../api/names.ts';
 import type { Collection, Graph } from '../collections/index.ts';
 import type { Logger } from '../core/index.ts';
 import { EventRecorder, type KubeClient } from '../kube/index.ts';
-import { publicKeySha256 } from '../pki/index.ts';
+import { issuerOf, publicKeySha256 } from '../pki/index.ts';
 import { ResourceTable } from '../xds/index.ts';
 import { deriveEntries, type DesiredEntries } from './desired-entries.ts';
 import { serviceEntryName } from './entry-names.ts';
@@ -114,7 +114,7 @@ export class Peering {
     const linked = [...inputs.gateways.values()].flatMap((gateway) => readPeerGateway(gateway) ?? []);
     const isKnown = identity.trustDomain === trustDomain || linked.some((gateway) => gateway.trustDomain === identity.trustDomain);
     if (!isKnown) return `PEERING_CALLER: the trust domain ${identity.trustDomain} is not known here`;
-    const issuer = certificate?.issuerCertificate;
+    const issuer = certificate === undefined ? undefined : issuerOf(certificate);
     const signer = issuer === undefined ? undefined : publicKeySha256(issuer);
     if (linkedPeersOnly === true && !linked.some(({ pins }) => signer !== undefined && pins.includes(signer))) {
       return 'PEERING_CALLER: this cluster is not linked to yours';

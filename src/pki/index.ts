@@ -23,5 +23,5 @@ export { certificateServiceRoutes, type CertificateCaller, type CertificateServi
 export { createCsr } from './csr.ts';
 export { writeFileAtomic } from './files.ts';
 export type { KeyType } from './keys.ts';
-export { isSelfSigned, publicKeySha256, readCertificates, splitPem, uriNames } from './pem.ts';
+export { isIssuedBy, isSelfSigned, issuerOf, publicKeySha256, readCertificates, splitPem, uriNames } from './pem.ts';
 export { clusterIntermediate, createSharedRoot, readSharedRoot } from './shared-root.ts';

@@ -20,9 +20,27 @@ export function readCertificates(bundle: string, what: string): X509Certificate[
   });
 }
 
+/** By name and by signature. */
+export function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
+  return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
+}
+
 /** Signed by its own key. */
 export function isSelfSigned(certificate: X509Certificate): boolean {
-  return certificate.checkIssued(certificate) && certificate.verify(certificate.publicKey);
+  return isIssuedBy(certificate, certificate);
+}
+
+/**
+ * The authority that signed the certificate of a TLS peer; undefined when the peer did not send it.
+ *
+ * `issuerCertificate` alone does not tell: on a server it is whatever the client sent after its own certificate, in any
+ * order, with anything in between, while the handshake looks for a path to a root by itself.
+ */
+export function issuerOf(certificate: X509Certificate): X509Certificate | undefined {
+  for (let sent = certificate.issuerCertificate; sent !== undefined; sent = sent.issuerCertificate) {
+    if (isIssuedBy(certificate, sent)) return sent;
+  }
+  return undefined;
 }
 
 /**

@@ -17,6 +17,7 @@ import {
   createRoot,
   formatSpiffe,
   issueIntermediate,
+  issuerOf,
   parseSpiffe,
   publicKeySha256,
   readAuthority,
@@ -132,6 +133,38 @@ suite('certificate authority', async () => {
     let said = '';
     for await (const chunk of socket) said += String(chunk);
     assert.equal(said, 'spiffe://cluster.local/ns/a/sa/b');
+  });
+
+  test("a client cannot pass off another authority's certificate as its issuer's", async (t) => {
+    const otherMaterial = await issueIntermediate(root, { cluster: 'cluster-2' });
+    const other = await CertificateAuthority.create({ material: otherMaterial });
+    const serving = await authority.issueServing({ dnsNames: ['istiod.istio-system.svc'], uris: [uri] });
+    const client = await other.issueServing({ dnsNames: [], uris: ['spiffe://cluster.local/ns/a/sa/b'] });
+    const server = createServer(
+      { cert: serving.chain, key: serving.key, ca: serving.roots, requestCert: true, rejectUnauthorized: true },
+      (socket) => {
+        const certificate = socket.getPeerX509Certificate() ?? assert.fail();
+        const [sentNext, issuer] = [certificate.issuerCertificate, issuerOf(certificate)].map((x) =>
+          x === undefined ? '' : publicKeySha256(x),
+        );
+        socket.end(JSON.stringify({ sentNext, issuer }));
+      },
+    );
+    server.listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    t.after(() => server.close());
+    const socket = connect({
+      port: (server.address() as AddressInfo).port,
+      host: '127.0.0.1',
+      servername: 'istiod.istio-system.svc',
+      ca: client.roots,
+      // The handshake succeeds: OpenSSL finds its path among what was sent, in any order.
+      cert: `${client.leaf}${material.certificate}${otherMaterial.certificate}`,
+      key: client.key,
+    });
+    let said = '';
+    for await (const chunk of socket) said += String(chunk);
+    assert.deepEqual(JSON.parse(said), { sentNext: authority.fingerprint, issuer: other.fingerprint });
   });
 
   test('a request for another name is refused, one for none is answered', async () => {

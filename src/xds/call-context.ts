@@ -8,7 +8,7 @@ import { createContextKey, createContextValues, type ContextValues, type Handler
 /** What is known of a caller before it has said anything: enough to tell who it is. */
 export interface CallContext {
   readonly headers: Headers;
-  /** The client's certificate, if it gave one and it chains to the server's roots. Its issuers are at `issuerCertificate`. */
+  /** The client's certificate, if it gave one and it chains to the server's roots. What it sent beside it is at `issuerCertificate`, unverified. */
   readonly peerCertificate: X509Certificate | undefined;
   /** Why the certificate that the client gave is not believed; undefined when it is, or when there is none. */
   readonly certificateError: string | undefined;

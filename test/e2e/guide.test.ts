@@ -436,6 +436,16 @@ describe('the guide', { concurrency: false }, () => {
   test('uninstall takes it all away, and pods talk plainly', async () => {
     await lab.isthmus('uninstall', '--context', 'cluster-1');
     assert.equal(await client('cluster-1').find(resources.namespaces, { name: istioNamespace }), undefined);
+    await waitForObjects(
+      {
+        client: client('cluster-1'),
+        type: resources.deployments,
+        namespace: 'istio-eastwest',
+        what: 'the gateway to be gone',
+        timeout: 30_000,
+      },
+      (found) => found.length === 0,
+    );
     const { items: crds } = await client('cluster-1').list(resources.customResourceDefinitions);
     assert.deepEqual(
       crds.map(({ metadata }) => metadata.name),

@@ -19,6 +19,19 @@ export async function uninstall({ client, progress, timeout }: UninstallRun): Pr
   await leaveMesh(client, progress, timeout);
   for (const className of Object.values(gatewayClasses)) await deleteGateways(client, className, progress);
   await deleteManaged(client, resources.daemonSets, progress);
+  // The CNI agent takes its plugin off the node while it stops, and needs its permissions for that: a plugin left behind
+  // without its agent would refuse every new pod.
+  await waitForObjects(
+    {
+      client,
+      type: resources.pods,
+      namespace: istioNamespace,
+      labelSelector: managedBySelector,
+      what: 'node agents to have stopped',
+      timeout,
+    },
+    (pods) => pods.every(({ metadata }) => metadata.ownerReferences?.every(({ kind }) => kind !== 'DaemonSet') ?? true),
+  );
   await deleteManaged(client, resources.deployments, progress);
   for (const type of [resources.clusterRoleBindings, resources.clusterRoles]) await deleteManaged(client, type, progress);
   progress(`namespace ${istioNamespace}`);

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import path from 'node:path';
 
 import { aborted, createLogger, IsthmusError } from '../../core/index.ts';
@@ -61,13 +62,13 @@ export async function runApiServer(options: ApiServerOptions, signal: AbortSigna
   using kubelets = new KubeletProxy(store, { ca: keys.ca, cert: keys.kubeletClient, key: keys.kubeletClientKey });
   const advertised = options.advertiseAddress ?? options.host;
 
-  const servers: https.Server[] = [];
+  const servers: Served[] = [];
   try {
     // The port may be chosen by the system, and objects and answers name it: no request is read before the handler is there.
     const { promise: handler, resolve: answerWith } = Promise.withResolvers<RequestHandler>();
     const serve = async (target: ListenTarget): Promise<number> => {
       const server = createServer(keys, handler);
-      servers.push(server);
+      servers.push({ close: closing(server) });
       return await listening(server, target);
     };
     const port = await serve({ port: options.port, host: options.host });
@@ -79,10 +80,7 @@ export async function runApiServer(options: ApiServerOptions, signal: AbortSigna
     options.onReady?.({ host: options.host, port });
     await aborted(signal);
   } finally {
-    for (const server of servers) {
-      server.close();
-      server.closeAllConnections();
-    }
+    await Promise.all(servers.map(({ close }) => close()));
   }
 }
 
@@ -122,6 +120,30 @@ function createServer(keys: Keys, handler: Promise<RequestHandler>): https.Serve
     void handler.then((ready) => ready.upgrade(request, socket, head));
   });
   return server;
+}
+
+interface Served {
+  /** Ends every connection and resolves once none is left and nothing listens. */
+  readonly close: () => Promise<void>;
+}
+
+/**
+ * A server's own `closeAllConnections` knows neither those that are in the middle of their TLS handshake, which would become
+ * requests after the end, nor those that were upgraded.
+ */
+function closing(server: https.Server): () => Promise<void> {
+  const connections = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    connections.add(socket);
+    socket.once('close', () => connections.delete(socket));
+  });
+  return async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    // One that never listened is closed as well: the error says only that.
+    server.close(() => resolve());
+    for (const socket of connections) socket.destroy();
+    await promise;
+  };
 }
 
 type ListenTarget = { readonly port: number; readonly host: string } | { readonly fd: number };

@@ -71,13 +71,13 @@ test('a container has its own root, host name, environment and process tree', as
   const { output } = await run([
     '/bin/sh',
     '-c',
-    'hostname; echo "$ANSWER"; pwd; echo $$; cat /etc/resolv.conf; ls -d /proc/[0-9]* | wc -l; ls /',
+    'hostname; echo "$ANSWER"; pwd; cat /proc/1/comm; cat /etc/resolv.conf; ls -d /proc/[0-9]* | wc -l; ls /',
   ]);
   const { exit, text } = await output();
   assert.equal(exit.exitCode, 0);
   const lines = text.split('\n');
-  assert.deepEqual(lines.slice(0, 5), ['the-pod', "it's 42", '/tmp', '1', 'nameserver 10.255.10.10']);
-  assert.ok(Number(lines[5]) <= 4, `${lines[5] ?? ''} processes are seen`);
+  assert.deepEqual(lines.slice(0, 5), ['the-pod', "it's 42", '/tmp', 'sh', 'nameserver 10.255.10.10']);
+  assert.ok(Number(lines[5]) <= 5, `${lines[5] ?? ''} processes are seen`);
   assert.ok(!lines.includes('work') && !lines.includes('home'), text);
 });
 
@@ -89,6 +89,40 @@ test('exit codes, signals and both outputs are kept', async () => {
   second.container.signal('SIGKILL');
   assert.equal((await second.output()).exit.exitCode, 137);
   assert.equal((await (await run(['/no/such/program'])).output()).exit.exitCode, 127);
+});
+
+test('a program has every signal from its first moment on, and its end is the end of the container', async () => {
+  const ends = async (command: readonly string[], signal: NodeJS.Signals): Promise<number> => {
+    const { container, output } = await run(command);
+    container.signal(signal);
+    return (await output()).exit.exitCode;
+  };
+  for (const [signal, code] of [
+    ['SIGTERM', 143],
+    ['SIGINT', 130],
+    ['SIGQUIT', 131],
+    ['SIGHUP', 129],
+  ] as const)
+    assert.equal(await ends(['/bin/sleep', 'infinity'], signal), code, signal);
+  // Node needs a while before a script can have a handler.
+  assert.equal(await ends([process.execPath, '-e', 'setInterval(() => {}, 1000)'], 'SIGTERM'), 143);
+  const killed = await run(['/bin/sh', '-c', 'sleep infinity & kill -KILL $$']);
+  assert.equal((await killed.output()).exit.exitCode, 137);
+});
+
+test("a program's own handling of signals is left alone, and its orphans are reaped", async () => {
+  const handles = `
+grep -E 'Sig(Blk|Ign)' /proc/self/status
+trap 'echo once more' HUP; trap 'echo bye; exit 5' TERM
+(sh -c 'sleep 0 & echo $! > /tmp/orphan' &) ; until [ -s /tmp/orphan ]; do sleep 0.01; done
+read -r orphan < /tmp/orphan; while [ -d /proc/$orphan ]; do sleep 0.01; done; echo reaped
+echo straight to the log > /proc/1/fd/1
+kill -HUP 1; kill -KILL 1; kill -TERM 1
+while :; do sleep 0.05; done`;
+  const { exit, text } = await (await run(['/bin/sh', '-c', handles])).output();
+  assert.equal(exit.exitCode, 5, text);
+  const none = '0000000000000000';
+  assert.deepEqual(text.trim().split('\n'), [`SigBlk:\t${none}`, `SigIgn:\t${none}`, 'reaped', 'straight to the log', 'once more', 'bye']);
 });
 
 test('nothing of the node or the host can be written, and no device can be made', async () => {
