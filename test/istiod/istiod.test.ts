@@ -211,6 +211,14 @@ describe('callers of istiod', () => {
     await using proxy = new Proxy({ url, tls: asPeer, serviceAccount: 'istiod' });
     await proxy.until('refused', () => proxy.state === 'disconnected');
     assert.equal(proxy.workloads.size, 0);
+
+    // This cluster's own authority is no secret: a peer may send its certificate along and still is a peer.
+    const leaf = peer.chain.slice(0, peer.chain.indexOf('-----END CERTIFICATE-----') + 26);
+    const disguised = { ...asPeer, certificate: `${leaf}${authority.certificate}${other.certificate}` };
+    await refused(requestCertificate({ url, tls: disguised, identity: 'spiffe://cluster.local/ns/istio-system/sa/istiod' }));
+    await using another = new Proxy({ url, tls: disguised, serviceAccount: 'istiod' });
+    await another.until('refused', () => another.state === 'disconnected');
+    assert.equal(another.workloads.size, 0);
   });
 });
 
