@@ -46,7 +46,8 @@ export class HttpPages implements AsyncDisposable {
 }
 
 async function answer(pages: Readonly<Record<string, Page>>, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const path = new URL(request.url ?? '/', 'http://istiod').pathname;
+  // A target that is no path, such as `//`, is of no page; an exception would end the process.
+  const path = URL.parse(request.url ?? '/', 'http://istiod')?.pathname ?? '';
   const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
   const { status = 200, contentType = 'text/plain; charset=utf-8', body } = await produce(request.method, page);
   response.writeHead(status, { 'content-type': contentType }).end(body);

@@ -48,9 +48,10 @@ export class HttpEndpoints implements AsyncDisposable {
 }
 
 function answer(paths: Readonly<Record<string, Endpoint>>, request: IncomingMessage, response: ServerResponse): void {
-  const url = new URL(request.url ?? '/', 'http://localhost');
-  const endpoint = Object.hasOwn(paths, url.pathname) ? paths[url.pathname] : undefined;
-  if (endpoint === undefined) send(response, 404, 'not found\n');
+  // A target that is no path, such as `//`, is no endpoint's; an exception would end the process.
+  const url = URL.parse(request.url ?? '/', 'http://localhost');
+  const endpoint = url !== null && Object.hasOwn(paths, url.pathname) ? paths[url.pathname] : undefined;
+  if (url === null || endpoint === undefined) send(response, 404, 'not found\n');
   else if (request.method !== endpoint.method) send(response, 405, 'method not allowed\n');
   else {
     const { status = 200, type, body } = endpoint.handle({ query: url.searchParams });
