@@ -356,6 +356,16 @@ describe('the guide', { concurrency: false }, () => {
     await setMode(null);
     assert.deepEqual(await ask('cluster-1', 3), {}, 'the mesh name is known outside the mesh');
     assert.deepEqual(await ask('cluster-1', 3, 'local-service.demo:5000/hello'), { v1: 3 });
+    // Now the capture has to see what it did not see in the mesh: the same request, readable, on the application's own port.
+    const { items: servers } = await client('cluster-2').list(resources.pods, { namespace: 'demo', labelSelector: 'app=global-service' });
+    const address = servers[0]?.status?.podIP ?? '';
+    const running = await startCapture({
+      pid: (await lab.status()).supervisor,
+      interfaceName: 'node1',
+      needles: ['GET /hello', 'version: v2'],
+    });
+    assert.deepEqual(await ask('cluster-1', 1, `${address}:5000/hello`), { v2: 1 });
+    assert.deepEqual((await running.stop()).found, { 'GET /hello': 1, 'version: v2': 1 });
     await setMode('ambient');
     await askUntil('cluster-1', 6, bothAnswer);
   });

@@ -81,15 +81,14 @@ read -r _ <&7
  * reaps what is orphaned. The kernel drops a signal for the first process of a PID namespace unless that has a handler for it;
  * as a second one, a program is ended by a SIGTERM that comes before its handler is there. It has the program's privileges, no more.
  * What a shell starts in the background ignores SIGINT and SIGQUIT, and a shell cannot trap what it was started to ignore: both
- * times `env` puts them back.
+ * times `env` puts them back. Only then the container counts as started, and signals come.
  *
  * `wait` returns when a signal was passed on, too; the program may then live on, or have been reaped at the same moment. Its
  * exit code is told a first time only: a second `wait` says 127.
  */
-const initScript = `"$@" 2>&4 3>&- 4>&- &
+const initScript = `for signal in HUP INT QUIT TERM USR1 USR2; do trap "kill -$signal \\$! 2>/dev/null" $signal; done
+env --default-signal=INT,QUIT sh -c 'echo started >&3; exec "$@" 2>&4 3>&- 4>&-' init "$@" &
 program=$!
-for signal in HUP INT QUIT TERM USR1 USR2; do trap "kill -$signal $program 2>/dev/null" $signal; done
-echo started >&3
 exec 2>&4 3>&- 4>&-
 while wait $program 2>/dev/null; code=$?; kill -0 $program 2>/dev/null; do :; done
 wait $program 2>/dev/null
@@ -135,8 +134,9 @@ umount -l .
 ${options.readOnlyRoot ? 'mount -o remount,bind,ro /' : ''}
 mkdir -p ${quote(options.workingDir)} 2>/dev/null || :
 cd ${quote(options.workingDir)}
-exec setpriv --pdeathsig KILL ${options.setpriv.map(quote).join(' ')} -- env --default-signal=INT,QUIT sh -c ${quote(initScript)} init \\
-  env -i --default-signal=INT,QUIT ${Object.entries(options.env)
+exec setpriv --pdeathsig KILL ${options.setpriv.map(quote).join(' ')} -- env --default-signal=INT,QUIT sh -c ${quote(initScript)} init env -i ${Object.entries(
+    options.env,
+  )
     .map(([name, value]) => quote(`${name}=${value}`))
     .join(' ')} ${options.command.map(quote).join(' ')}
 `;

@@ -93,7 +93,7 @@ test('exit codes, signals and both outputs are kept', async () => {
 
 test('a program has every signal from its first moment on, and its end is the end of the container', async () => {
   const ends = async (command: readonly string[], signal: NodeJS.Signals): Promise<number> => {
-    const { container, output } = await run(command);
+    const { container, output } = await run(command, { checkout: true });
     container.signal(signal);
     return (await output()).exit.exitCode;
   };
