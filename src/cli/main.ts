@@ -2,6 +2,7 @@ import { flushCompileCache } from 'node:module';
 import process from 'node:process';
 
 import { describeError, IsthmusError } from '../core/index.ts';
+import { globalOptionsLast } from './global-options.ts';
 
 /**
  * Each command is a module of its own, loaded only when it is called: a node runs many isthmus processes, and none
@@ -27,7 +28,7 @@ function usage(): string {
 }
 
 async function main(args: string[]): Promise<void> {
-  const [name, ...rest] = args;
+  const [name, ...rest] = globalOptionsLast(args);
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
     process.stdout.write(usage());
     return;

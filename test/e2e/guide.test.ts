@@ -133,7 +133,7 @@ describe('the guide', { concurrency: false }, () => {
         for ctx in $REMOTE_CONTEXT1 $REMOTE_CONTEXT2; do
           kubectl create namespace istio-eastwest --context $ctx
           istioctl --context=$ctx multicluster expose --namespace istio-eastwest
-        done`.replaceAll('istioctl --context=$ctx multicluster expose', 'istioctl multicluster expose --context=$ctx'),
+        done`,
         );
         await guide('istioctl multicluster link --contexts=cluster-1,cluster-2 --namespace istio-eastwest');
         const gateways = await guide(`

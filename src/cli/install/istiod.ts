@@ -19,7 +19,8 @@ export function istiodManifests(options: InstallOptions): KubeObject[] {
 }
 
 const read = ['get', 'list', 'watch'];
-const write = ['create', 'patch', 'update', 'delete'];
+/** Server-side apply: a patch, and a creation where there is nothing yet. */
+const apply = ['create', 'patch'];
 
 /** What istiod may do in the whole cluster: read what the mesh is derived from, write what it owns, review tokens. */
 function clusterPermissions(): KubeObject[] {
@@ -30,12 +31,11 @@ function clusterPermissions(): KubeObject[] {
     metadata: { name, labels },
     rules: [
       { apiGroups: [''], resources: ['pods', 'nodes', 'namespaces'], verbs: read },
-      { apiGroups: [''], resources: ['services', 'serviceaccounts'], verbs: [...read, ...write] },
-      { apiGroups: [''], resources: ['configmaps'], verbs: [...read, 'create', 'patch', 'update'] },
-      { apiGroups: [''], resources: ['events'], verbs: ['get', 'create', 'patch', 'update'] },
+      { apiGroups: [''], resources: ['services', 'serviceaccounts'], verbs: [...read, ...apply] },
+      { apiGroups: [''], resources: ['configmaps'], verbs: [...read, ...apply] },
+      { apiGroups: [''], resources: ['events'], verbs: apply },
       { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: read },
-      { apiGroups: ['apps'], resources: ['replicasets'], verbs: read },
-      { apiGroups: ['apps'], resources: ['deployments'], verbs: [...read, ...write] },
+      { apiGroups: ['apps'], resources: ['deployments'], verbs: [...read, ...apply] },
       { apiGroups: ['apiextensions.k8s.io'], resources: ['customresourcedefinitions'], verbs: read },
       {
         apiGroups: ['networking.istio.io', 'security.istio.io', 'telemetry.istio.io', 'extensions.istio.io'],
@@ -44,21 +44,18 @@ function clusterPermissions(): KubeObject[] {
       },
       {
         apiGroups: ['networking.istio.io'],
-        resources: ['serviceentries', 'serviceentries/status', 'workloadentries', 'workloadentries/status'],
-        verbs: write,
+        resources: ['serviceentries', 'workloadentries'],
+        verbs: [...apply, 'delete'],
       },
-      {
-        apiGroups: ['security.istio.io'],
-        resources: ['authorizationpolicies/status', 'peerauthentications/status'],
-        verbs: ['patch', 'update'],
-      },
+      { apiGroups: ['networking.istio.io'], resources: ['serviceentries/status'], verbs: ['patch'] },
+      { apiGroups: ['security.istio.io'], resources: ['authorizationpolicies/status'], verbs: ['patch'] },
       { apiGroups: ['gateway.networking.k8s.io'], resources: ['*'], verbs: read },
       {
         apiGroups: ['gateway.networking.k8s.io'],
         resources: ['gatewayclasses', 'gatewayclasses/status'],
-        verbs: ['create', 'patch', 'update'],
+        verbs: apply,
       },
-      { apiGroups: ['gateway.networking.k8s.io'], resources: ['gateways', 'gateways/status'], verbs: ['patch', 'update'] },
+      { apiGroups: ['gateway.networking.k8s.io'], resources: ['gateways', 'gateways/status'], verbs: ['patch'] },
       { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
     ],
   };
@@ -73,8 +70,8 @@ function namespacePermissions(): KubeObject[] {
     metadata: { name: 'istiod', namespace, labels },
     rules: [
       { apiGroups: [''], resources: ['secrets'], verbs: ['create'] },
-      { apiGroups: [''], resources: ['secrets'], resourceNames: ['istio-ca-secret', 'cacerts'], verbs: ['get', 'update', 'patch'] },
-      { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['get', 'create', 'update', 'patch'] },
+      { apiGroups: [''], resources: ['secrets'], resourceNames: ['istio-ca-secret'], verbs: ['get'] },
+      { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['get', 'create', 'update'] },
     ],
   };
   return [role, bindingOf('Role', 'istiod', 'istiod', labels)];
