@@ -16,6 +16,8 @@ import { isRefusal, validateCluster, validateService, validateWorkload, type Kno
 /** More than any cluster that is taken as a peer has; what goes beyond is refused. */
 const maxServices = 10_000;
 const maxWorkloads = 100_000;
+/** One is right; of the others it is enough to know that there are some. */
+const maxClusters = 8;
 
 /** This process's own certificate and what it believes; PEM. */
 export interface PeeringCredentials {
@@ -192,6 +194,8 @@ export class PeerLink {
     for (const { name, body } of resources) {
       const cluster = decode(ClusterSchema, body);
       if (isRefusal(cluster)) rejections.push({ name, reason: cluster.message });
+      else if (!this.#clusters.has(name) && this.#clusters.size >= maxClusters)
+        rejections.push({ name, reason: tooMany('cluster', maxClusters).message });
       else this.#clusters.set(name, cluster);
     }
     this.#judgeCluster();

@@ -42,6 +42,7 @@ interface Exporter {
   /** Hex SHA-256 of its authority. */
   readonly fingerprint: string;
   readonly xds: XdsServer<CallContext>;
+  readonly peering: Peering;
   restart(): Promise<void>;
 }
 
@@ -101,6 +102,7 @@ async function exporter(t: TestContext, options: ExporterOptions): Promise<Expor
     port,
     fingerprint: authority.fingerprint,
     xds,
+    peering,
     restart: async () => {
       await listener.close();
       listener = await listen(port);
@@ -415,6 +417,15 @@ suite('two control planes over mutual TLS', { timeout: 60_000 }, async () => {
     await one.condition(peerConnected, ({ message }) => message.includes('not linked'));
     two.objects.put(remoteGateway({ cluster: 'cluster-1', address: '127.0.0.1', port: 1, pin: one.fingerprint }));
     await holds(one.entries.workloadEntries, [gatewayEntry, flat('a')]);
+  });
+
+  test('do not collect clusters that a peer makes up', async (t) => {
+    const two = await exporter(t, { root });
+    const one = await importing(t, root);
+    for (let number = 10; number < 50; number++) two.peering.tables[0]?.set({ name: `invented-${number}`, body: new Uint8Array() });
+    one.objects.put(remoteGateway({ cluster: 'cluster-2', address: '127.0.0.1', port: two.port }));
+    await one.condition(peeringSucceeded, ({ message }) => message === 'the peer speaks for 8 clusters at once');
+    assert.equal(one.entries.workloadEntries.size, 0);
   });
 
   test('take what is true of a peer that also lies, and say so', async (t) => {
