@@ -138,9 +138,9 @@ function closing(server: https.Server): () => Promise<void> {
     socket.once('close', () => connections.delete(socket));
   });
   return async () => {
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve } = Promise.withResolvers<undefined>();
     // One that never listened is closed as well: the error says only that.
-    server.close(() => resolve());
+    server.close(() => resolve(undefined));
     for (const socket of connections) socket.destroy();
     await promise;
   };

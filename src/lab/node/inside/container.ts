@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { closeSync, existsSync, mkdirSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import type { Pod } from '../../../api/kubernetes.ts';
 import { createLogger } from '../../../core/index.ts';
-import { NetworkNamespace, processExit, processStartTime, runCommand } from '../../../linux/index.ts';
+import { NetworkNamespace, openPseudoTerminal, processExit, processStartTime, runCommand } from '../../../linux/index.ts';
 import { planClusters } from '../../network/plan.ts';
 import { serveCniPlugin } from '../cni-plugin.ts';
+import { spawnInContainer } from '../container-command.ts';
 import type { ContainerScriptOptions } from '../container-script.ts';
 import { Container } from '../container.ts';
 import { LogFile } from '../log-file.ts';
@@ -123,6 +125,23 @@ while :; do sleep 0.05; done`;
   assert.equal(exit.exitCode, 5, text);
   const none = '0000000000000000';
   assert.deepEqual(text.trim().split('\n'), [`SigBlk:\t${none}`, `SigIgn:\t${none}`, 'reaped', 'straight to the log', 'once more', 'bye']);
+});
+
+test('a program on a terminal sees the terminal by its name', async () => {
+  const { container, output } = await run(['/bin/sleep', 'infinity']);
+  const { master, slave } = openPseudoTerminal(`/proc/${String(container.record.pid)}/root/dev/pts`);
+  const child = spawnInContainer(container.record, ['sh', '-c', 'tty; echo "$(tty)" $(ls -l /proc/self/fd /dev/pts)'], {
+    terminal: true,
+    stdio: [slave, slave, slave],
+  });
+  await once(child, 'exit');
+  const printed = Buffer.alloc(4096);
+  const text = printed.toString('utf8', 0, readSync(master, printed));
+  closeSync(slave);
+  closeSync(master);
+  container.signal('SIGTERM');
+  await output();
+  assert.match(text, /^\/dev\/pts\/0\r\n/);
 });
 
 test('nothing of the node or the host can be written, and no device can be made', async () => {
