@@ -49,6 +49,8 @@ class Decoder {
     const given = value ?? {};
     const result: Record<string, unknown> = {};
     for (const field of type.byName.values()) {
+      // Most fields of a schema are not there, and there are many schemas in a CustomResourceDefinition: these cost no Place.
+      if ((given[field.name] ?? null) === null && this.#leftOut(field)) continue;
       const inner = { display: join(place.display, field.name), fields: [...place.fields, field.name], owner: type.name };
       const read = this.#field(field, given[field.name], inner);
       if (read !== undefined) result[field.name] = read;
@@ -60,6 +62,12 @@ class Decoder {
       if (this.#keepUnknown) result[key] = given[key];
     }
     return result;
+  }
+
+  /** Whether nothing is written of a field that was not given; false when that takes a closer look. */
+  #leftOut({ omit, type, default: value }: Field): boolean {
+    if (omit === 'never' || (this.#fillDefaults && value !== undefined)) return false;
+    return omit === 'zero' || type.kind === 'list' || type.kind === 'map' || type.pointer || (type.kind === 'scalar' && !isTime(type));
   }
 
   /** Undefined when the field is left out. */
