@@ -46,9 +46,9 @@ export async function run(args: string[]): Promise<void> {
       .option('--renew', 'make a new key even if the cluster has one; peers that pinned the old one refuse it until they are told')
       .option('--force', 'replace a Secret of another root'),
   ).action(async (options: IntermediateOptions) => {
-    if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(options.cluster)) {
+    if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(options.cluster)) {
       throw new IsthmusError('ISTHMUS_USAGE', `"${options.cluster}" cannot be a cluster id`, {
-        hint: 'use letters, digits, dots and dashes',
+        hint: 'use lower-case letters, digits and -, at most 63',
       });
     }
     const { authority, made } = await clusterIntermediate(options.dir, options);

@@ -51,7 +51,7 @@ suite('names of entries', () => {
 
   for (const [id, isOne] of [
     ['cluster-1', true],
-    ['eu.west', true],
+    ['eu.west', false],
     ['', false],
     ['Kubernetes', false],
     ['a'.repeat(64), false],

@@ -52,7 +52,10 @@ export function isLabelValue(text: string): boolean {
   return /^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$/.test(text);
 }
 
-/** A cluster id goes into names of objects and into label values: it must fit both. */
+/**
+ * A cluster id goes into names of objects and into label values, so it must fit both. It has no dots: they part an entry's name, and with a
+ * dotted id a pod of one cluster could have the entry of another's.
+ */
 export function isClusterId(text: string): boolean {
-  return text.length <= 63 && isSubdomain(text);
+  return isLabelName(text);
 }

@@ -45,7 +45,7 @@ export function validateCluster(name: string, cluster: Cluster, expected: PeerEx
   if (name !== clusterId || !isClusterId(clusterId)) {
     return {
       code: 'PEERING_CLUSTER_ID',
-      message: `the peer's cluster id ${quote(clusterId)} cannot be one (lower case, a DNS name, 63 characters)`,
+      message: `the peer's cluster id ${quote(clusterId)} cannot be one (lower-case letters, digits and -, at most 63)`,
     };
   }
   if (clusterId === expected.ownCluster)

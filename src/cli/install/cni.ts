@@ -17,7 +17,7 @@ export function cniManifests(options: InstallOptions): KubeObject[] {
     rules: [
       { apiGroups: [''], resources: ['pods', 'namespaces'], verbs: read },
       { apiGroups: [''], resources: ['pods/status'], verbs: ['patch'] },
-      { apiGroups: [''], resources: ['events'], verbs: ['get', 'create', 'patch'] },
+      { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
     ],
   };
   // By its own DaemonSet the agent tells an uninstall from an upgrade.

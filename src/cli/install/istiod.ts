@@ -38,7 +38,7 @@ function clusterPermissions(): KubeObject[] {
       { apiGroups: ['apps'], resources: ['deployments'], verbs: [...read, ...apply] },
       { apiGroups: ['apiextensions.k8s.io'], resources: ['customresourcedefinitions'], verbs: read },
       {
-        apiGroups: ['networking.istio.io', 'security.istio.io', 'telemetry.istio.io', 'extensions.istio.io'],
+        apiGroups: ['networking.istio.io', 'security.istio.io'],
         resources: ['*'],
         verbs: read,
       },
