@@ -23,6 +23,7 @@ unit() {
   # shellcheck disable=SC2086
   unshare $user --mount --net --pid --fork --kill-child --mount-proc sh -euc '
     mount -t tmpfs tmpfs /run
+    mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts /dev/pts
     ip link set lo up
     exec "$@"' sh "$ISTHMUS_NODE" --test --test-concurrency=2 --test-reporter=spec "$@"
 }

@@ -18,7 +18,7 @@ import { isolated } from './testing.ts';
 /** A whole lab; its ports and its processes are the test's own. */
 
 process.env['ISTHMUS_LAB_DIR'] = path.join(mkdtempSync(path.join(tmpdir(), 'isthmus-lab-')), 'a folder', 'lab');
-process.env['XDG_CACHE_HOME'] = path.join(tmpdir(), 'isthmus-cache');
+process.env['XDG_CACHE_HOME'] = path.resolve(import.meta.dirname, '../../node_modules/.cache');
 
 /** What a lab must leave as it was. */
 function hostState() {
