@@ -20,6 +20,10 @@ unit() {
   if [ $# -eq 0 ]; then set -- $(find src test -name '*.test.ts' -not -path 'test/e2e/*' | sort); fi
   user=
   if [ "$(id -u)" != 0 ]; then user='--user --map-root-user'; fi
+  # A short name: socket paths below it may have 107 bytes.
+  TMPDIR=$(mktemp -d /tmp/iXXXX)
+  export TMPDIR
+  trap 'rm -rf "$TMPDIR"' EXIT
   # shellcheck disable=SC2086
   unshare $user --mount --net --pid --fork --kill-child --mount-proc sh -euc '
     mount -t tmpfs tmpfs /run
@@ -34,6 +38,6 @@ case ${1:-all} in
   check) check ;;
   unit) shift; unit "$@" ;;
   e2e) shift; e2e "$@" ;;
-  all) check; unit; e2e ;;
+  all) check; (unit); e2e ;;
   *) echo "usage: scripts/test.sh [check | unit [FILE...] | e2e]" >&2; exit 2 ;;
 esac
