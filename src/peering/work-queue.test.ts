@@ -11,6 +11,7 @@ async function run(options: {
   readonly concurrency?: number;
   readonly ratePerSecond?: number;
   readonly burst?: number;
+  readonly groupOf?: (key: string) => string;
 }): Promise<{ begun: string[]; failures: string[]; mostAtWork: number; ms: number }> {
   const stop = new AbortController();
   const begun: string[] = [];
@@ -33,6 +34,7 @@ async function run(options: {
     concurrency: options.concurrency ?? 1,
     ...(options.ratePerSecond !== undefined && { ratePerSecond: options.ratePerSecond }),
     ...(options.burst !== undefined && { burst: options.burst }),
+    ...(options.groupOf !== undefined && { groupOf: options.groupOf }),
   });
   for (const [key, urgent = false] of options.add) queue.add(key, { urgent });
   await queue.run(stop.signal);
@@ -88,5 +90,26 @@ suite('work queue', () => {
     assert.equal(mostAtWork <= 3, true);
     // 10 at once, then 20 at 100 a second.
     assert.ok(ms >= 180, `${ms} ms`);
+  });
+
+  test('groups take turns, urgent keys first in their group', async () => {
+    const add = [['a1'], ['a2'], ['a3', true], ['a4'], ['b1'], ['b2', true], ['c1']] as const;
+    const { begun } = await run({ add, done: 7, groupOf: (key) => key.slice(0, 1) });
+    assert.deepEqual(begun, ['a3', 'b2', 'c1', 'a1', 'b1', 'a2', 'a4']);
+  });
+
+  test('a group that never ends delays another by one key a turn', async () => {
+    const { begun } = await run({
+      add: [['busy-0'], ['busy-1'], ['quiet-0'], ['quiet-1'], ['quiet-2']],
+      done: 8,
+      groupOf: (key) => key.split('-')[0] ?? '',
+      work: (key, queue) => {
+        if (key.startsWith('busy')) for (const n of [2, 3]) queue.add(`${key}${n}`, { urgent: true });
+      },
+    });
+    assert.deepEqual(
+      begun.flatMap((key, at) => (key.startsWith('quiet') ? [at] : [])),
+      [1, 3, 5],
+    );
   });
 });

@@ -10,16 +10,27 @@ export interface WorkQueueOptions {
   readonly ratePerSecond?: number;
   /** Keys that may be begun at once after a quiet time; default 400. */
   readonly burst?: number;
+  /** On whose behalf a key is worked on; default: all are of one group. Always the same for one key. */
+  readonly groupOf?: (key: string) => string;
+}
+
+/** The waiting keys of one group. */
+interface Group {
+  readonly urgent: Set<string>;
+  readonly others: Set<string>;
 }
 
 /**
  * Keys to be worked on. A key that is added while it waits is there once; while it is at work, it comes again afterwards. So the
  * queue is bounded by the number of keys, and no two workers have the same one.
+ *
+ * Groups take turns, one key each: a group with ten thousand keys delays one with a single key by one key. In a group's turn its urgent keys
+ * go first.
  */
 export class WorkQueue {
   readonly #options: Required<WorkQueueOptions>;
-  readonly #waiting = new Set<string>();
-  readonly #urgent = new Set<string>();
+  /** In the order of their turns; none is empty. */
+  readonly #groups = new Map<string, Group>();
   readonly #atWork = new Set<string>();
   readonly #backoffs = new Map<string, Backoff>();
   #tokens: number;
@@ -27,21 +38,26 @@ export class WorkQueue {
   #wake: (() => void) | undefined;
 
   constructor(options: WorkQueueOptions) {
-    this.#options = { concurrency: 16, ratePerSecond: 200, burst: 400, ...options };
+    this.#options = { concurrency: 16, ratePerSecond: 200, burst: 400, groupOf: () => '', ...options };
     this.#tokens = this.#options.burst;
   }
 
-  /** Keys waiting or at work. */
+  /** Keys waiting or at work; one that is at work and waits to come again counts twice. */
   get size(): number {
-    return this.#urgent.size + this.#waiting.size + this.#atWork.size;
+    let waiting = 0;
+    for (const { urgent, others } of this.#groups.values()) waiting += urgent.size + others.size;
+    return waiting + this.#atWork.size;
   }
 
-  /** `urgent` keys go before the others: what has to leave must not wait for what may come. */
+  /** `urgent` keys go before the others of their group: what has to leave must not wait for what may come. */
   add(key: string, { urgent = false }: { readonly urgent?: boolean } = {}): void {
+    const name = this.#options.groupOf(key);
+    const group = this.#groups.get(name) ?? { urgent: new Set(), others: new Set() };
+    this.#groups.set(name, group);
     if (urgent) {
-      this.#waiting.delete(key);
-      this.#urgent.add(key);
-    } else if (!this.#urgent.has(key)) this.#waiting.add(key);
+      group.others.delete(key);
+      group.urgent.add(key);
+    } else if (!group.urgent.has(key)) group.others.add(key);
     this.#wake?.();
   }
 
@@ -50,14 +66,12 @@ export class WorkQueue {
     const onAbort = (): void => this.#wake?.();
     signal.addEventListener('abort', onAbort, { once: true });
     while (!signal.aborted) {
-      const key = this.#atWork.size < this.#options.concurrency ? this.#next() : undefined;
+      const key = this.#atWork.size < this.#options.concurrency ? this.#take() : undefined;
       if (key === undefined) {
         await new Promise<void>((resolve) => (this.#wake = resolve));
         this.#wake = undefined;
         continue;
       }
-      this.#urgent.delete(key);
-      this.#waiting.delete(key);
       this.#atWork.add(key);
       void this.#work(key, signal);
       await this.#takeToken(signal);
@@ -66,9 +80,22 @@ export class WorkQueue {
     while (this.#atWork.size > 0) await new Promise<void>((resolve) => (this.#wake = resolve));
   }
 
-  #next(): string | undefined {
-    for (const key of this.#urgent) if (!this.#atWork.has(key)) return key;
-    for (const key of this.#waiting) if (!this.#atWork.has(key)) return key;
+  /** The next key of the group whose turn it is. */
+  #take(): string | undefined {
+    for (const [name, group] of this.#groups) {
+      const key = this.#firstIdle(group.urgent) ?? this.#firstIdle(group.others);
+      if (key === undefined) continue;
+      group.urgent.delete(key);
+      group.others.delete(key);
+      this.#groups.delete(name);
+      if (group.urgent.size + group.others.size > 0) this.#groups.set(name, group);
+      return key;
+    }
+    return undefined;
+  }
+
+  #firstIdle(keys: ReadonlySet<string>): string | undefined {
+    for (const key of keys) if (!this.#atWork.has(key)) return key;
     return undefined;
   }
 
