@@ -1,7 +1,7 @@
 import process from 'node:process';
 
-import { createLogger, runUntilStopped } from '../core/index.ts';
-import { istiodConfig, parseListenAddress, runIstiod, type IstiodConfig } from '../istiod/index.ts';
+import { createLogger, parseListenAddress, runUntilStopped } from '../core/index.ts';
+import { istiodConfig, runIstiod, type IstiodConfig } from '../istiod/index.ts';
 import { KubeClient } from '../kube/index.ts';
 import { createCommand, runCommand } from './command.ts';
 

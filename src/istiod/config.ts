@@ -1,15 +1,8 @@
-import { hostname, networkInterfaces } from 'node:os';
+import { hostname } from 'node:os';
 
 import { istioNamespace, ports } from '../api/names.ts';
 import { defaultImage } from '../api/version.ts';
-import { IsthmusError } from '../core/index.ts';
-
-/** An address to listen on. */
-export interface ListenAddress {
-  readonly host: string;
-  /** 0: any free one. */
-  readonly port: number;
-}
+import { anyHost, type ListenAddress } from '../core/index.ts';
 
 /** Everything that istiod is told at its start. Names in brackets are the environment variables, most of them upstream's. */
 export interface IstiodConfig {
@@ -80,19 +73,6 @@ export function istiodConfig(
       ...options.listen,
     },
   };
-}
-
-/** `host:port`, or `:port` for every address, as upstream's flags have it. Throws ISTHMUS_USAGE. */
-export function parseListenAddress(text: string, flag: string): ListenAddress {
-  const [, host = '', port = ''] = /^(.*):(\d{1,5})$/.exec(text) ?? [];
-  if (port === '' || Number(port) > 65535) throw new IsthmusError('ISTHMUS_USAGE', `${flag}: "${text}" is not an address like :15012`);
-  return { host: host === '' ? anyHost() : host.replace(/^\[|\]$/g, ''), port: Number(port) };
-}
-
-/** Both families where the host has both: without IPv6 there is no `::` to listen on. */
-function anyHost(): string {
-  const hasIpv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ family }) => family === 'IPv6'));
-  return hasIpv6 ? '::' : '0.0.0.0';
 }
 
 function list(value: string | undefined): string[] | undefined {

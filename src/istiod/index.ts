@@ -3,5 +3,5 @@
  * the gateways that Gateways ask for. Rules of the mesh belong into mesh, those between clusters into peering; the
  * data plane and the lab may not enter.
  */
-export { istiodConfig, parseListenAddress, type IstiodConfig, type ListenAddress } from './config.ts';
+export { istiodConfig, type IstiodConfig } from './config.ts';
 export { runIstiod, type IstiodListening, type IstiodOptions } from './run.ts';

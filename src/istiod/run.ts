@@ -1,7 +1,7 @@
 import { Registry } from 'prom-client';
 
 import { version } from '../api/version.ts';
-import { aborted, createLogger, describeError, retry, type Logger } from '../core/index.ts';
+import { aborted, createLogger, describeError, HttpPages, jsonAnswer, Parts, retry, type Logger, type Page } from '../core/index.ts';
 import { Graph } from '../collections/index.ts';
 import { EventRecorder, leadWhileElected, type KubeClient } from '../kube/index.ts';
 import { deriveMesh } from '../mesh/index.ts';
@@ -13,10 +13,8 @@ import type { IstiodConfig } from './config.ts';
 import { debugPages } from './debug.ts';
 import { discoveryServices } from './discovery.ts';
 import { reportFailure } from './failures.ts';
-import { HttpPages, json, type Page } from './http.ts';
 import { istiodMetrics } from './metrics.ts';
 import { NodeAuthorizer } from './node-authorizer.ts';
-import { Parts } from './parts.ts';
 import { ServingCertificate } from './serving-certificate.ts';
 import { meshTables } from './tables.ts';
 import { runWriters } from './writers.ts';
@@ -113,11 +111,11 @@ export async function runIstiod(options: IstiodOptions, signal: AbortSignal): Pr
   const secure = resources.use(await GrpcServer.listen({ ...services, tls: certificate.tls, ...config.listen.tls, log }));
   const plaintext = resources.use(await GrpcServer.listen({ ...services, ...config.listen.plaintext, log }));
   resources.defer(certificate.onChange(() => secure.setTls(certificate.tls)));
-  const pages = Object.entries(debugPages({ mesh, xds, graph })).map(([path, page]): [string, Page] => [path, () => json(page())]);
+  const pages = Object.entries(debugPages({ mesh, xds, graph })).map(([path, page]): [string, Page] => [path, () => jsonAnswer(page())]);
   const monitoring = resources.use(
     await HttpPages.listen(config.listen.monitoring, {
       '/metrics': async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
-      '/version': () => json({ version, clusterId }),
+      '/version': () => jsonAnswer({ version, clusterId }),
       ...Object.fromEntries(pages),
     }),
   );

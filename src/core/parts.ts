@@ -1,4 +1,5 @@
-import { describeError, type Logger } from '../core/index.ts';
+import { describeError } from './errors.ts';
+import type { Logger } from './log.ts';
 
 /**
  * The parts of a process that none of them can do without: when one fails, `failure` rejects. Disposing it stops all,

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
-import { IsthmusError } from '../core/index.ts';
-import type { ListenAddress } from './config.ts';
+import { IsthmusError } from './errors.ts';
+import type { ListenAddress } from './listen-address.ts';
 
 /** A page: what to answer at a path. */
 export type Page = () => HttpAnswer | Promise<HttpAnswer>;
@@ -47,7 +47,7 @@ export class HttpPages implements AsyncDisposable {
 
 async function answer(pages: Readonly<Record<string, Page>>, request: IncomingMessage, response: ServerResponse): Promise<void> {
   // A target that is no path, such as `//`, is of no page; an exception would end the process.
-  const path = URL.parse(request.url ?? '/', 'http://istiod')?.pathname ?? '';
+  const path = URL.parse(request.url ?? '/', 'http://localhost')?.pathname ?? '';
   const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
   const { status = 200, contentType = 'text/plain; charset=utf-8', body } = await produce(request.method, page);
   response.writeHead(status, { 'content-type': contentType }).end(body);
@@ -59,6 +59,7 @@ async function produce(method: string | undefined, page: Page | undefined): Prom
   return await page();
 }
 
-export function json(value: unknown): HttpAnswer {
+/** A page of JSON. */
+export function jsonAnswer(value: unknown): HttpAnswer {
   return { contentType: 'application/json', body: `${JSON.stringify(value, undefined, 1)}\n` };
 }

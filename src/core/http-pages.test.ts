@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 
-import { HttpPages } from './http.ts';
+import { HttpPages } from './http-pages.ts';
 
 test('whatever the target of a request is, the server goes on', async () => {
   const pages = { '/ready': () => ({ body: 'ready\n' }) };
