@@ -19,6 +19,7 @@ export const errorCodes = {
   KUBE_CONFIG: 'a kubeconfig cannot be used',
   // cli
   MESH_NOT_INSTALLED: 'no istiod was found in a cluster',
+  MESH_AMBIGUOUS: 'a cluster has several istiods, and none was chosen',
   MESH_NETWORK_UNSET: "istiod's namespace does not say which network the cluster is in",
   NAMESPACE_MISSING: 'a namespace that is needed does not exist',
   LINK_NOT_EXPOSED: 'a cluster to be linked has no east-west gateway',
@@ -64,6 +65,7 @@ export const errorCodes = {
   // xds
   XDS_LISTEN: 'a gRPC listener could not be opened',
   XDS_CONNECT: 'a gRPC server cannot be reached',
+  XDS_CERTIFICATE: 'the certificate service did not sign',
   // mesh
   MESH_ADDRESS_INVALID: 'a ServiceEntry has an address that is neither an IP address nor a range',
   MESH_ADDRESSES_EXHAUSTED: 'no virtual address is left for the hosts of ServiceEntries',
@@ -83,6 +85,8 @@ export const errorCodes = {
   LAB_POD_INVALID: 'a pod asks for something that no pod can have',
   LAB_POD_CONFIG: "a ConfigMap or Secret for a container's environment is missing",
   LAB_VOLUME: 'a volume of a pod cannot be made',
+  LAB_NOT_A_LAB: 'a cluster is to run a program of this machine and is none of the running lab',
+  LAB_PROGRAM: 'a program that pods are to run is not there or cannot be executed',
   // peering
   PEERING_SERVICE_UNSUPPORTED: 'a Service that is to be global cannot be, or not all of it',
   PEERING_GATEWAY_INVALID: 'an istio-remote Gateway does not say how to reach the peer',

@@ -3,20 +3,7 @@ import { createPublicKey } from 'node:crypto';
 import type * as X509 from '@peculiar/x509';
 
 import { describeError, IsthmusError } from '../core/index.ts';
-import { generateKeys, privateKeyPem, type KeyType } from './keys.ts';
 import { loadX509 } from './x509.ts';
-
-/** A key and the request for its certificate, as ztunnel makes them: no subject, one critical URI. */
-export async function createCsr(options: { readonly uri: string; readonly keyType?: KeyType }): Promise<{ csr: string; key: string }> {
-  const x509 = await loadX509();
-  const keys = await generateKeys(options.keyType ?? 'ecdsa-p256');
-  const csr = await x509.Pkcs10CertificateRequestGenerator.create({
-    keys,
-    signingAlgorithm: { name: keys.privateKey.algorithm.name, hash: 'SHA-256' },
-    extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'url', value: options.uri }], true)],
-  });
-  return { csr: `${csr.toString('pem')}\n`, key: await privateKeyPem(keys.privateKey) };
-}
 
 /**
  * Reads a request and checks what does not depend on who sent it: that its sender holds the key, and that the key is strong enough.

@@ -20,8 +20,8 @@ export {
   type KeyedCertificate,
 } from './certificate-authority.ts';
 export { certificateServiceRoutes, type CertificateCaller, type CertificateServiceOptions } from './certificate-service.ts';
-export { createCsr } from './csr.ts';
 export { writeFileAtomic } from './files.ts';
 export type { KeyType } from './keys.ts';
 export { isIssuedBy, isSelfSigned, issuerOf, publicKeySha256, readCertificates, splitPem, uriNames } from './pem.ts';
+export { createSigningRequest, type SignedCertificate, type SigningRequest } from './signing-request.ts';
 export { clusterIntermediate, createSharedRoot, readSharedRoot } from './shared-root.ts';

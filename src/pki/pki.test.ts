@@ -13,8 +13,8 @@ import fc from 'fast-check';
 import {
   authorityFiles,
   CertificateAuthority,
-  createCsr,
   createRoot,
+  createSigningRequest,
   formatSpiffe,
   issueIntermediate,
   issuerOf,
@@ -87,7 +87,7 @@ suite('certificate authority', async () => {
   });
 
   test('a workload certificate is what Istio issues', async () => {
-    const { csr, key } = await createCsr({ uri });
+    const { csr, privateKey: key } = await createSigningRequest(uri);
     const issued = await authority.issueFromCsr({ csr, uri, ttlMs: 3_600_000 });
     const leaf = new X509Certificate(issued.leaf);
     assert.equal(leaf.subject, undefined);
@@ -103,7 +103,7 @@ suite('certificate authority', async () => {
 
   test('openssl verifies leaf, intermediate and root', async (t) => {
     const directory = temporaryDirectory(t);
-    const { csr } = await createCsr({ uri });
+    const { csr } = await createSigningRequest(uri);
     const issued = await authority.issueFromCsr({ csr, uri });
     writeFileSync(join(directory, 'root.pem'), issued.roots);
     writeFileSync(join(directory, 'chain.pem'), issued.intermediates.join(''));
@@ -168,14 +168,14 @@ suite('certificate authority', async () => {
   });
 
   test('a request for another name is refused, one for none is answered', async () => {
-    const { csr } = await createCsr({ uri: 'spiffe://cluster.local/ns/demo/sa/other' });
+    const { csr } = await createSigningRequest('spiffe://cluster.local/ns/demo/sa/other');
     await assert.rejects(authority.issueFromCsr({ csr, uri }), code('PKI_CSR'));
     const nameless = openssl(['req', '-new', '-newkey', 'rsa:2048', '-nodes', '-keyout', '/dev/null', '-subj', '/'], '');
     assert.deepEqual(uriNames(new X509Certificate((await authority.issueFromCsr({ csr: nameless, uri })).leaf)), [uri]);
   });
 
   test('a request whose signature is not of its key is refused', async () => {
-    const { csr } = await createCsr({ uri });
+    const { csr } = await createSigningRequest(uri);
     const der = Buffer.from(csr.replaceAll(/-----.*-----|\n/g, ''), 'base64');
     // The signature's last byte.
     der[der.length - 1] = (der.at(-1) ?? 0) ^ 1;
@@ -190,7 +190,7 @@ suite('certificate authority', async () => {
   });
 
   test('times: the default for none, an error for too long, never beyond the authority', async () => {
-    const { csr } = await createCsr({ uri });
+    const { csr } = await createSigningRequest(uri);
     const day = await authority.issueFromCsr({ csr, uri, ttlMs: 0 });
     assert.equal(day.notAfter - day.notBefore, 24 * 3_600_000 + 120_000);
     await assert.rejects(authority.issueFromCsr({ csr, uri, ttlMs: 91 * 24 * 3_600_000 }), code('PKI_TTL'));

@@ -16,4 +16,6 @@ export {
   type XdsClientState,
 } from './client.ts';
 export { connectGrpc, type ClientTls, type GrpcConnection, type GrpcConnectionOptions, type PeerChain } from './client-transport.ts';
+export { controlPlaneTls, findPath, readRoots, readToken } from './control-plane-access.ts';
+export { requestCertificate, type CertificateClientOptions } from './certificate-client.ts';
 export type { GrpcCall, GrpcMethod } from './grpc-call.ts';

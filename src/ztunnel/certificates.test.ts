@@ -3,9 +3,8 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { describe, test } from 'node:test';
 
 import { createLogger } from '../core/index.ts';
-import { CertificateAuthority, createRoot } from '../pki/index.ts';
-import { Certificates, type SignedCertificate } from './certificates.ts';
-import { createSigningRequest } from './signing-request.ts';
+import { CertificateAuthority, createRoot, createSigningRequest, type SignedCertificate } from '../pki/index.ts';
+import { Certificates } from './certificates.ts';
 
 const log = createLogger('test');
 const authority = await CertificateAuthority.create({ material: await createRoot() });

@@ -2,18 +2,12 @@ import { X509Certificate } from 'node:crypto';
 
 import { Backoff, describeError, IsthmusError, type Logger } from '../core/index.ts';
 import type { TlsCredentials } from '../hbone/index.ts';
+import type { SignedCertificate } from '../pki/index.ts';
 
 /** Where the proxies of local workloads get their certificates. */
 export interface CertificateSource {
   /** The present certificate of an identity; waits for the first one. Rejects with ZTUNNEL_CERTIFICATE. */
   get(identity: string): Promise<TlsCredentials>;
-}
-
-/** What a certificate authority answers. PEM. */
-export interface SignedCertificate {
-  readonly certificateChain: string;
-  readonly privateKey: string;
-  readonly roots: string;
 }
 
 /** A certificate as the dump of the state shows it. */

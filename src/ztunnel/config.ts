@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { isAbsolute, resolve } from 'node:path';
 
 import { IsthmusError } from '../core/index.ts';
 import type { WorkloadInfo } from './state/model.ts';
@@ -214,13 +213,6 @@ function prefixed(env: Environment, prefix: string): Record<string, string> {
     if (name.startsWith(prefix) && value !== undefined) found[name.slice(prefix.length)] = value;
   }
   return found;
-}
-
-/** A path or the text itself: PEM and tokens are recognised by not being a path. Relative paths are looked up from `/` too. */
-export function asPath(value: string): string {
-  if (isAbsolute(value)) return value;
-  const here = resolve(value);
-  return existsSync(here) ? here : resolve('/', value);
 }
 
 function invalid(name: string, why: string): IsthmusError {

@@ -1,5 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { create, fromBinary } from '@bufbuild/protobuf';
@@ -15,17 +13,17 @@ import { resources, type ResourceType } from '../../src/api/resources.ts';
 import { createLogger, IsthmusError } from '../../src/core/index.ts';
 import { istiodConfig, runIstiod, type IstiodConfig, type IstiodListening } from '../../src/istiod/index.ts';
 import { KubeClient, waitForObjects } from '../../src/kube/index.ts';
-// The API server alone, without the nodes that the lab's door starts with it.
-import { ensureClusterPki, runApiServer } from '../../src/lab/apiserver/index.ts';
-import { createCsr, writeAuthority, type AuthorityMaterial } from '../../src/pki/index.ts';
+import { createSigningRequest, writeAuthority, type AuthorityMaterial } from '../../src/pki/index.ts';
 import { connectGrpc, XdsClient, type ClientTls } from '../../src/xds/index.ts';
+import { startApiServer, type ApiServer, type ApiServerKind } from '../support/api-server.ts';
 
-/** A real API server with the mesh's CRDs, and what a test needs to speak to it. */
+/** An API server with the mesh's CRDs, and what a test needs to speak to it. */
 export interface TestCluster extends AsyncDisposable {
   readonly name: string;
   readonly stateDir: string;
   readonly kubeconfig: string;
   readonly client: KubeClient;
+  readonly server: ApiServer;
   /** Ends the API server, keeping its state; resolves when it has ended. */
   stopApiServer(): Promise<void>;
   startApiServer(): Promise<void>;
@@ -57,36 +55,24 @@ const byKind = new Map(Object.values(resources).map((type) => [type.kind, type a
 
 export async function startCluster(options: {
   readonly name: string;
-  readonly port: number;
+  /** Default a free one. */
+  readonly port?: number;
   readonly serviceCidr: string;
+  /** Default what the tests are told to run on. */
+  readonly kind?: ApiServerKind;
   /** Default true. */
   readonly crds?: boolean;
 }): Promise<TestCluster> {
-  const stateDir = await mkdtemp(path.join(tmpdir(), `isthmus-${options.name}-`));
-  const host = '127.0.0.1';
-  const pki = await ensureClusterPki({ stateDir, clusterName: options.name, nodeName: 'node-1', addresses: [host], port: options.port });
-  let api: { readonly stop: AbortController; readonly running: Promise<void> } | undefined;
-  const startApiServer = async (): Promise<void> => {
-    const stop = new AbortController();
-    const { promise: ready, resolve } = Promise.withResolvers<unknown>();
-    const running = runApiServer({ stateDir, host, port: options.port, serviceCidr: options.serviceCidr, onReady: resolve }, stop.signal);
-    api = { stop, running };
-    await Promise.race([ready, running]);
-  };
-  const stopApiServer = async (): Promise<void> => {
-    api?.stop.abort();
-    await api?.running;
-    api = undefined;
-  };
-  await startApiServer();
-  const client = KubeClient.fromKubeconfig({ path: pki.files.adminKubeconfig });
+  const server = await startApiServer(options);
+  const client = KubeClient.fromKubeconfig({ path: server.kubeconfig });
   const cluster: TestCluster = {
     name: options.name,
-    stateDir,
-    kubeconfig: pki.files.adminKubeconfig,
+    stateDir: server.stateDir,
+    kubeconfig: server.kubeconfig,
     client,
-    stopApiServer,
-    startApiServer,
+    server,
+    stopApiServer: () => server.stop(),
+    startApiServer: () => server.start(),
     installCrds: () => installCrds(cluster),
     create: async (...objects) => {
       for (const object of objects) {
@@ -127,9 +113,8 @@ export async function startCluster(options: {
       return found;
     },
     [Symbol.asyncDispose]: async () => {
-      await stopApiServer();
       client[Symbol.dispose]();
-      await rm(stateDir, { recursive: true });
+      await server[Symbol.asyncDispose]();
     },
   };
   if (options.crds ?? true) await cluster.installCrds();
@@ -314,7 +299,7 @@ export async function requestCertificate(options: {
 }): Promise<readonly string[]> {
   const stop = new AbortController();
   using connection = await connectGrpc({ url: options.url, tls: options.tls, signal: stop.signal });
-  const { csr } = await createCsr({ uri: options.identity });
+  const { csr } = await createSigningRequest(options.identity);
   const request = create(IstioCertificateRequestSchema, {
     csr,
     validityDuration: 3600n,

@@ -7,6 +7,15 @@ export interface SigningRequest {
   readonly privateKey: string;
 }
 
+/** What an authority made of a {@link SigningRequest}; PEM. */
+export interface SignedCertificate {
+  /** The leaf first, then the authorities between it and the root. */
+  readonly certificateChain: string;
+  readonly privateKey: string;
+  /** The roots that the authority believes. */
+  readonly roots: string;
+}
+
 const generate = promisify(generateKeyPair);
 
 /**

@@ -1,12 +1,10 @@
 import { create } from '@bufbuild/protobuf';
-import { ConnectError, createClient } from '@connectrpc/connect';
+import { Code, ConnectError, createClient } from '@connectrpc/connect';
 
 import { IstioCertificateRequestSchema, IstioCertificateService } from '../api/gen/istio/ca_pb.js';
 import { IsthmusError } from '../core/index.ts';
-import { splitPem } from '../pki/index.ts';
-import { connectGrpc, type ClientTls } from '../xds/index.ts';
-import type { SignedCertificate } from './certificates.ts';
-import { createSigningRequest } from './signing-request.ts';
+import { createSigningRequest, splitPem, type SignedCertificate } from '../pki/index.ts';
+import { connectGrpc, type ClientTls } from './client-transport.ts';
 
 export interface CertificateClientOptions {
   readonly address: string;
@@ -16,15 +14,15 @@ export interface CertificateClientOptions {
   readonly headers: () => Promise<Readonly<Record<string, string>>>;
   /** Validity that is asked for, milliseconds. */
   readonly ttlMs: number;
-  /** Names the identity in the request, since the caller is not the workload itself (shared mode). */
-  readonly impersonate: boolean;
+  /** Names the identity in the request, since the caller is not the workload itself (a node's proxy); default false. */
+  readonly impersonate?: boolean;
 }
 
 /** Time for one signature, connection included. Milliseconds. */
 const requestTimeout = 10_000;
 
 /**
- * Asks istiod's certificate service for a certificate with a new key. Rejects with ZTUNNEL_CERTIFICATE for a chain that
+ * Asks istiod's certificate service for a certificate with a new key. Rejects with XDS_CERTIFICATE for a chain that
  * cannot be right, and with what the service answered otherwise.
  */
 export async function requestCertificate(
@@ -39,23 +37,23 @@ export async function requestCertificate(
   const request = create(IstioCertificateRequestSchema, {
     csr,
     validityDuration: BigInt(Math.round(options.ttlMs / 1000)),
-    ...(options.impersonate && { metadata: { ImpersonatedIdentity: identity } }),
+    ...(options.impersonate === true && { metadata: { ImpersonatedIdentity: identity } }),
   });
   try {
     const { certChain } = await client.createCertificate(request, { signal: bounded, headers: { ...(await options.headers()) } });
     return splitChain(identity, certChain, privateKey);
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
-    throw new IsthmusError('ZTUNNEL_CERTIFICATE', `signing gRPC error (${String(error.code)}): ${error.rawMessage}`, { cause: error });
+    throw new IsthmusError('XDS_CERTIFICATE', `signing gRPC error (${Code[error.code]}): ${error.rawMessage}`, { cause: error });
   }
 }
 
 /** Leaf first, root (or several in one element) last. */
 function splitChain(identity: string, chain: readonly string[], privateKey: string): SignedCertificate {
-  if (chain.length === 0) throw new IsthmusError('ZTUNNEL_CERTIFICATE', `chain returned from CA is empty for: ${identity}`);
+  if (chain.length === 0) throw new IsthmusError('XDS_CERTIFICATE', `chain returned from CA is empty for: ${identity}`);
   const roots = chain.at(-1);
   if (chain.length < 2 || roots === undefined)
-    throw new IsthmusError('ZTUNNEL_CERTIFICATE', `chain returned from CA has no root for: ${identity}`);
+    throw new IsthmusError('XDS_CERTIFICATE', `chain returned from CA has no root for: ${identity}`);
   const certificateChain = chain.slice(0, -1).flatMap(splitPem).join('');
   return { certificateChain, privateKey, roots: splitPem(roots).join('') };
 }
