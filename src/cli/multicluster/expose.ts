@@ -21,7 +21,7 @@ export interface ExposeOptions {
 
 /** Creates the cluster's east-west gateway. Throws MESH_NOT_INSTALLED, NAMESPACE_MISSING, ISTHMUS_TIMEOUT. */
 export async function expose({ client, namespace, istioNamespace, generate, wait, print }: ExposeOptions): Promise<void> {
-  const gateway = eastWestGateway(namespace, await readMeshIdentity(client, istioNamespace));
+  const gateway = eastWestGateway(namespace, await readMeshIdentity(client, { istioNamespace }));
   if (generate) {
     print(stringify(gateway).trimEnd());
     return;

@@ -6,7 +6,7 @@ import { resources } from '../../api/resources.ts';
 import { IsthmusError } from '../../core/index.ts';
 import type { KubeClient } from '../../kube/index.ts';
 import { eastWestName, waitForProgrammed } from './expose.ts';
-import { readCaFingerprint, readMeshIdentity, type MeshIdentity } from './mesh-identity.ts';
+import { readMeshIdentity, readSigningAuthority, type MeshIdentity } from './mesh-identity.ts';
 
 export interface LinkOptions {
   readonly clients: readonly KubeClient[];
@@ -43,7 +43,7 @@ export async function link({ clients, namespace, istioNamespace, timeout, print 
 
 /** Deletes the Gateways that {@link link} made between these clusters; istiod then removes what was imported. */
 export async function unlink({ clients, namespace, istioNamespace, print }: Omit<LinkOptions, 'timeout'>): Promise<void> {
-  const meshes = await Promise.all(clients.map(async (client) => ({ client, ...(await readMeshIdentity(client, istioNamespace)) })));
+  const meshes = await Promise.all(clients.map(async (client) => ({ client, ...(await readMeshIdentity(client, { istioNamespace })) })));
   for (const here of meshes) {
     for (const peer of meshes) {
       if (peer === here) continue;
@@ -55,8 +55,8 @@ export async function unlink({ clients, namespace, istioNamespace, print }: Omit
 }
 
 async function readPeer(client: KubeClient, namespace: string, istioNamespace: string, timeout: number): Promise<Peer> {
-  const mesh = await readMeshIdentity(client, istioNamespace);
-  const caSha256 = await readCaFingerprint(client, istioNamespace);
+  const mesh = await readMeshIdentity(client, { istioNamespace });
+  const caSha256 = (await readSigningAuthority(client, mesh.istioNamespace))?.sha256;
   const { context } = client.transport.config;
   if ((await client.find(resources.gateways, { name: eastWestName, namespace })) === undefined) {
     throw new IsthmusError('LINK_NOT_EXPOSED', `${context}: there is no Gateway ${namespace}/${eastWestName}`, {

@@ -1,64 +1,141 @@
-import { createHash, X509Certificate } from 'node:crypto';
-
 import { parse } from 'yaml';
 
-import { labels } from '../../api/names.ts';
+import type { Secret } from '../../api/kubernetes.ts';
+import { labels, ports } from '../../api/names.ts';
 import { resources } from '../../api/resources.ts';
 import { IsthmusError } from '../../core/index.ts';
-import type { KubeClient } from '../../kube/index.ts';
+import { KubeApiError, type KubeClient } from '../../kube/index.ts';
+import { isSelfSigned, publicKeySha256, readCertificates } from '../../pki/index.ts';
+import { findDataPlane, findIstiod, istiodService, type DataPlane, type Istiod, type IstiodChoice } from './find-istio.ts';
 
-/** How one cluster's mesh is called, read from its installation. */
+/** A cluster's mesh as it was found, ours or another Istio's. */
+export interface Mesh extends DataPlane {
+  readonly istiod: Istiod;
+  /** CLUSTER_ID of isthmus-peering, else of istiod; upstream's default `Kubernetes`. */
+  readonly clusterId: string;
+  /** NETWORK of isthmus-peering, else the label of istiod's namespace; undefined when neither says. */
+  readonly network: string | undefined;
+  readonly trustDomain: string;
+}
+
+/** How one cluster's mesh is called, and where its parts are: what peering has to know. */
 export interface MeshIdentity {
   readonly clusterId: string;
   readonly network: string;
   readonly trustDomain: string;
+  /** Of istiod. */
+  readonly istioNamespace: string;
+  /** `default`, or that of a revisioned istiod. */
+  readonly revision: string;
+  /** host:port where certificates of the mesh are signed: ztunnel's CA_ADDRESS, else istiod's Service. */
+  readonly caAddress: string;
+  /** The ConfigMap with the mesh's root (`root-cert.pem`), which istiod puts into every namespace. */
+  readonly rootConfigMap: string;
+  /** True for our istiod, which peers by itself. */
+  readonly isIsthmus: boolean;
 }
 
 /**
- * Reads cluster id, network and trust domain of an installation, ours or another Istio's: CLUSTER_ID of the Deployment
- * istiod, the network label of its namespace, trustDomain of the mesh configuration. Throws MESH_NOT_INSTALLED,
- * MESH_NETWORK_UNSET.
+ * Finds istiod and the rest of a cluster's mesh, by labels, in all namespaces. Throws MESH_NOT_INSTALLED, MESH_AMBIGUOUS.
  */
-export async function readMeshIdentity(client: KubeClient, istioNamespace: string): Promise<MeshIdentity> {
-  const context = client.transport.config.context;
-  const { items } = await client.list(resources.deployments, { namespace: istioNamespace, labelSelector: 'app=istiod' });
-  const env = items[0]?.spec?.template.spec?.containers.flatMap((container) => container.env ?? []) ?? [];
-  const clusterId = env.find(({ name }) => name === 'CLUSTER_ID')?.value;
-  if (items.length === 0 || clusterId === undefined) {
-    throw new IsthmusError('MESH_NOT_INSTALLED', `${context}: no istiod deployment found in namespace "${istioNamespace}"`, {
-      hint: `isthmus install --context ${context}, or name the namespace with -i`,
+export async function findMesh(client: KubeClient, choice: IstiodChoice = {}): Promise<Mesh> {
+  const dataPlane = await findDataPlane(client);
+  const istiod = await findIstiod(client, choice, dataPlane);
+  const peering = istiod.isIsthmus ? undefined : dataPlane.peering;
+  const namespace = await client.find(resources.namespaces, { name: istiod.namespace });
+  const network = peering?.env.get('NETWORK') || namespace?.metadata.labels?.[labels.network] || undefined;
+  const clusterId = peering?.env.get('CLUSTER_ID') || istiod.env.get('CLUSTER_ID') || 'Kubernetes';
+  return { ...dataPlane, istiod, clusterId, network, trustDomain: await readTrustDomain(client, istiod) };
+}
+
+/**
+ * What peering has to know of a cluster. Throws MESH_NOT_INSTALLED, MESH_AMBIGUOUS, and MESH_NETWORK_UNSET when nothing says which network
+ * the cluster is in.
+ */
+export async function readMeshIdentity(client: KubeClient, choice: IstiodChoice = {}): Promise<MeshIdentity> {
+  return identityOf(client, await findMesh(client, choice));
+}
+
+/** {@link readMeshIdentity} of a mesh that was found already. Throws MESH_NETWORK_UNSET. */
+export function identityOf(client: KubeClient, mesh: Mesh): MeshIdentity {
+  const { istiod, clusterId, network, trustDomain, ztunnels } = mesh;
+  const { context } = client.transport.config;
+  if (network === undefined) {
+    throw new IsthmusError('MESH_NETWORK_UNSET', `${context}: fetched namespace ${istiod.namespace} but '${labels.network}' is not set`, {
+      hint: `kubectl --context ${context} label namespace ${istiod.namespace} ${labels.network}=<network>`,
     });
   }
-  const network = (await client.get(resources.namespaces, { name: istioNamespace })).metadata.labels?.[labels.network];
-  if (network === undefined || network === '') {
-    throw new IsthmusError('MESH_NETWORK_UNSET', `${context}: fetched namespace ${istioNamespace} but '${labels.network}' is not set`, {
-      hint: `kubectl --context ${context} label namespace ${istioNamespace} ${labels.network}=<network>`,
-    });
-  }
-  const mesh = await client.find(resources.configMaps, { name: 'istio', namespace: istioNamespace });
+  const caAddress = ztunnels.map(({ env }) => env.get('CA_ADDRESS')).find((address) => address !== undefined && address !== '');
+  return {
+    clusterId,
+    network,
+    trustDomain,
+    istioNamespace: istiod.namespace,
+    revision: istiod.revision,
+    caAddress: caAddress ?? `${istiodService(istiod)}.${istiod.namespace}.svc:${String(ports.istiodTls)}`,
+    rootConfigMap: rootConfigMapOf(istiod),
+    isIsthmus: istiod.isIsthmus,
+  };
+}
+
+/** trustDomain of the mesh configuration: ConfigMap `istio`, or `istio-<revision>`. */
+async function readTrustDomain(client: KubeClient, istiod: Istiod): Promise<string> {
+  const name = istiod.revision === 'default' ? 'istio' : `istio-${istiod.revision}`;
+  const mesh = await client.find(resources.configMaps, { name, namespace: istiod.namespace });
   const config: unknown = parse(mesh?.data?.['mesh'] ?? '{}');
   const trustDomain = typeof config === 'object' && config !== null && 'trustDomain' in config ? config.trustDomain : undefined;
-  return { clusterId, network, trustDomain: typeof trustDomain === 'string' && trustDomain !== '' ? trustDomain : 'cluster.local' };
+  return typeof trustDomain === 'string' && trustDomain !== '' ? trustDomain : 'cluster.local';
+}
+
+function rootConfigMapOf(istiod: Istiod): string {
+  return istiod.env.get('PILOT_CA_CERT_CONFIGMAP') || 'istio-ca-root-cert';
+}
+
+/** The hex SHA-256 of each root that a cluster's workloads trust (of the whole certificates); empty when it cannot be read. */
+export async function readRoots(client: KubeClient, istiod: Istiod): Promise<readonly string[]> {
+  const ref = { name: rootConfigMapOf(istiod), namespace: istiod.namespace };
+  const roots = await unlessForbidden(client.find(resources.configMaps, ref));
+  const pem = roots?.data?.['root-cert.pem'] ?? '';
+  return readCertificates(pem, `ConfigMap ${ref.namespace}/${ref.name}`)
+    .map(({ fingerprint256 }) => fingerprint256.replaceAll(':', '').toLowerCase())
+    .sort();
+}
+
+/** The authority that signs a cluster's certificates. */
+export interface SigningAuthority {
+  /** `cacerts`, or `istio-ca-secret`, which istiod makes itself. */
+  readonly secret: string;
+  /** Hex SHA-256 of its public key: what tells clusters with one root and one trust domain apart. */
+  readonly sha256: string;
+  /** True: signed by itself, so that no other cluster can have a root in common with this one. */
+  readonly isSelfSigned: boolean;
 }
 
 /**
- * Hex SHA-256 of the public key of the CA that signs this cluster's certificates: what tells clusters with one root
- * and one trust domain apart. Undefined when the user may not read the CA's Secret; the link then pins the first one seen.
+ * Reads the authority of a cluster from its Secret. Undefined when the user may not read it, or when the authority is no Secret of
+ * istiod's namespace (cert-manager's istio-csr, for one).
  */
-export async function readCaFingerprint(client: KubeClient, istioNamespace: string): Promise<string | undefined> {
+export async function readSigningAuthority(client: KubeClient, namespace: string): Promise<SigningAuthority | undefined> {
   for (const name of ['cacerts', 'istio-ca-secret']) {
-    try {
-      const secret = await client.find(resources.secrets, { name, namespace: istioNamespace });
-      const pem = secret?.data?.['ca-cert.pem'];
-      if (pem === undefined) continue;
-      const certificate = new X509Certificate(Buffer.from(pem, 'base64'));
-      return createHash('sha256')
-        .update(certificate.publicKey.export({ type: 'spki', format: 'der' }))
-        .digest('hex');
-    } catch (error) {
-      if (error instanceof IsthmusError && error.code === 'KUBE_API') return undefined;
-      throw error;
-    }
+    const secret = await unlessForbidden(client.find(resources.secrets, { name, namespace }));
+    const [certificate] = readCertificates(authorityPem(secret), `Secret ${namespace}/${name}`);
+    if (certificate === undefined) continue;
+    return { secret: name, sha256: publicKeySha256(certificate), isSelfSigned: isSelfSigned(certificate) };
   }
   return undefined;
+}
+
+/** Istio takes a Secret `cacerts` of its own form, and one of type kubernetes.io/tls. */
+function authorityPem(secret: Secret | undefined): string {
+  const data = secret?.data?.['tls.crt'] ?? secret?.data?.['ca-cert.pem'] ?? '';
+  return Buffer.from(data, 'base64').toString('utf8');
+}
+
+async function unlessForbidden<T>(found: Promise<T>): Promise<T | undefined> {
+  try {
+    return await found;
+  } catch (error) {
+    if (error instanceof KubeApiError && error.httpCode === 403) return undefined;
+    throw error;
+  }
 }
