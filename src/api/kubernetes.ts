@@ -2,6 +2,8 @@ import type { IPod, INamespace, IService, INode, IServiceAccount, IConfigMap, IS
 import type { IDeployment, IReplicaSet, IDaemonSet, IStatefulSet, IControllerRevision } from 'kubernetes-models/apps/v1';
 import type { IEndpointSlice } from 'kubernetes-models/discovery.k8s.io/v1';
 import type { ILease } from 'kubernetes-models/coordination.k8s.io/v1';
+import type { IPodDisruptionBudget } from 'kubernetes-models/policy/v1';
+import type { INetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1';
 import type { IRole, IRoleBinding, IClusterRole, IClusterRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1';
 import type { ICustomResourceDefinition } from 'kubernetes-models/apiextensions.k8s.io/v1';
 import type { IGateway, IGatewayClass } from '@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1';
@@ -76,6 +78,8 @@ export type DaemonSet = Served<IDaemonSet>;
 export type StatefulSet = Served<IStatefulSet>;
 export type ControllerRevision = Served<IControllerRevision>;
 export type EndpointSlice = Served<IEndpointSlice>;
+export type PodDisruptionBudget = Served<IPodDisruptionBudget>;
+export type NetworkPolicy = Served<INetworkPolicy>;
 export type Lease = Served<ILease>;
 export type Role = Served<IRole>;
 export type RoleBinding = Served<IRoleBinding>;

@@ -54,6 +54,8 @@ export const resources = {
     'ClusterRoleBinding',
     false,
   ),
+  podDisruptionBudgets: resource<k.PodDisruptionBudget>('policy', 'v1', 'poddisruptionbudgets', 'PodDisruptionBudget'),
+  networkPolicies: resource<k.NetworkPolicy>('networking.k8s.io', 'v1', 'networkpolicies', 'NetworkPolicy'),
   customResourceDefinitions: resource<k.CustomResourceDefinition>(
     'apiextensions.k8s.io',
     'v1',
