@@ -5,7 +5,7 @@ import { resources, type ResourceType } from '../src/api/resources.ts';
 import { defaultImage } from '../src/api/version.ts';
 import { install } from '../src/cli/install/install.ts';
 import { KubeClient } from '../src/kube/index.ts';
-import { TestServer } from '../src/lab/apiserver/testing/test-server.ts';
+import { startApiServer, type ApiServer } from './support/api-server.ts';
 
 const options = { clusterId: 'cluster-1', network: 'flat-network', trustDomain: 'cluster.local', image: defaultImage };
 const written: readonly ResourceType[] = [
@@ -23,20 +23,12 @@ const written: readonly ResourceType[] = [
 ];
 
 describe('install against the API server', () => {
-  let server: TestServer;
+  let server: ApiServer;
   let client: KubeClient;
 
   before(async () => {
-    server = await TestServer.start();
-    const { ca, admin } = server.pki;
-    client = new KubeClient({
-      server: `https://127.0.0.1:${String(server.port)}`,
-      ca,
-      cert: admin.certificate,
-      key: admin.key,
-      namespace: 'default',
-      context: 'test',
-    });
+    server = await startApiServer();
+    client = KubeClient.fromKubeconfig({ path: server.kubeconfig });
   });
 
   after(async () => {

@@ -15,21 +15,11 @@ import {
   waitForObjects,
   type Change,
 } from '../src/kube/index.ts';
-import { TestServer } from '../src/lab/apiserver/testing/test-server.ts';
+import { startApiServer, type ApiServer } from './support/api-server.ts';
 
 const log = createLogger('test');
 
-function clientOf(server: TestServer): KubeClient {
-  const { ca, admin } = server.pki;
-  return new KubeClient({
-    server: `https://127.0.0.1:${String(server.port)}`,
-    ca,
-    cert: admin.certificate,
-    key: admin.key,
-    namespace: 'default',
-    context: 'test',
-  });
-}
+const clientOf = ({ kubeconfig }: ApiServer): KubeClient => KubeClient.fromKubeconfig({ path: kubeconfig });
 
 function configMap(name: string, value: string): ConfigMap {
   return { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace: 'default', labels: { of: 'test' } }, data: { value } };
@@ -46,14 +36,14 @@ class Notes {
     this.#target.dispatchEvent(new Event('change'));
   };
 
-  async until(last: string): Promise<void> {
-    while (this.seen.at(-1) !== last) await once(this.#target, 'change', { signal: AbortSignal.timeout(10_000) });
+  async until(...wanted: readonly string[]): Promise<void> {
+    while (!wanted.every((change) => this.seen.includes(change))) await once(this.#target, 'change', { signal: AbortSignal.timeout(10_000) });
   }
 }
 
 describe('kube against the API server', { concurrency: false }, () => {
   test('an informer tells every change once, in order, also what happened while the server was away', async () => {
-    const server = await TestServer.start();
+    await using server = await startApiServer();
     using client = clientOf(server);
     await client.create(resources.configMaps, configMap('a', '1'));
     await client.create(resources.configMaps, configMap('gone', '1'));
@@ -68,20 +58,19 @@ describe('kube against the API server', { concurrency: false }, () => {
     await notes.until('update default/a 2');
 
     await server.stop();
-    const other = await TestServer.start({ stateDir: server.stateDir, port: server.port });
+    await server.start();
     // The informer may be back at any point of this; whenever it is, the end is the same.
     await client.delete(resources.configMaps, { name: 'gone', namespace: 'default' });
     await client.create(resources.configMaps, configMap('z', '1'));
-    await notes.until('add default/z 1').catch(() => notes.until('delete default/gone'));
+    await notes.until('add default/z 1', 'delete default/gone');
     assert.deepEqual([...notes.seen].slice(3).sort(), ['add default/z 1', 'delete default/gone']);
     assert.deepEqual([...informer.list()].map(({ metadata }) => metadata.name).sort(), ['a', 'z']);
     stop.abort();
     await running;
-    await other[Symbol.asyncDispose]();
   });
 
   test('errors: not found, conflict, a wait that is over', async () => {
-    await using server = await TestServer.start();
+    await using server = await startApiServer();
     using client = clientOf(server);
     await assert.rejects(client.get(resources.configMaps, { name: 'none', namespace: 'default' }), isNotFound);
     const made = await client.create(resources.configMaps, configMap('a', '1'));
@@ -94,7 +83,7 @@ describe('kube against the API server', { concurrency: false }, () => {
   });
 
   test('of two candidates one leads; when it stops, the other does at once', async () => {
-    await using server = await TestServer.start();
+    await using server = await startApiServer();
     using client = clientOf(server);
     const leaders: string[] = [];
     const led = new EventTarget();
@@ -125,7 +114,7 @@ describe('kube against the API server', { concurrency: false }, () => {
   });
 
   test('the same Event counts up', async () => {
-    await using server = await TestServer.start();
+    await using server = await startApiServer();
     using client = clientOf(server);
     const recorder = new EventRecorder({ client, component: 'test', log });
     const about = await client.create(resources.configMaps, configMap('a', '1'));
