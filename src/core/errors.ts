@@ -72,7 +72,6 @@ export const errorCodes = {
   // istiod
   ISTIOD_CALLER_UNKNOWN: 'a caller of istiod did not prove who it is',
   ISTIOD_IMPERSONATION_DENIED: 'a node proxy asked for a certificate that it may not have',
-  ISTIOD_NAME_TAKEN: 'an object that a Gateway needs exists and belongs to someone else',
   ISTIOD_KIND_MISSING: 'the API server does not serve a kind that istiod reads',
   // lab
   LAB_ALREADY_RUNNING: 'a lab is running already',
@@ -103,6 +102,7 @@ export const errorCodes = {
   PEERING_PORTS_DISAGREE: 'clusters disagree about the ports of a global service',
   PEERING_NOT_OURS: 'an object that is to be written exists and was made by somebody else',
   PEERING_LEASE_EXPIRED: 'a peer was away for so long that its endpoints were removed',
+  PEERING_NAME_TAKEN: 'an object that a Gateway needs exists and belongs to someone else',
   PEERING_CALLER: 'a caller may not read what this cluster exports',
   // cni
   CNI_REDIRECTION: "the redirection in a pod's network namespace could not be installed or removed",

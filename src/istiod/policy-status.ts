@@ -2,10 +2,8 @@ import type { AuthorizationPolicy } from '../api/kubernetes.ts';
 import { resources } from '../api/resources.ts';
 import type { Collection } from '../collections/index.ts';
 import type { Logger } from '../core/index.ts';
-import { isNotFound, type KubeClient } from '../kube/index.ts';
+import { contains, isNotFound, logFailure, WorkQueue, type KubeClient } from '../kube/index.ts';
 import type { ConvertedPolicy } from '../mesh/index.ts';
-import { Reconciler } from './reconciler.ts';
-import { contains } from './subset.ts';
 
 const type = 'ZtunnelAccepted';
 const fieldManager = 'istio-ambient-ztunnel-policy';
@@ -31,10 +29,10 @@ export async function reportPolicies(
   signal: AbortSignal,
 ): Promise<void> {
   const { client, policies, converted, log } = options;
-  const reconciler = new Reconciler({
-    name: 'policy-status',
-    log,
-    reconcile: async (key, stop) => {
+  const queue = new WorkQueue({
+    concurrency: 1,
+    onFailure: logFailure(log, 'policy-status'),
+    work: async (key, stop) => {
       const policy = policies.get(key);
       const result = converted.get(key);
       if (policy === undefined || result === undefined) return;
@@ -53,10 +51,10 @@ export async function reportPolicies(
     },
   });
   const stops = [policies, converted].map((collection: Collection<object>) =>
-    collection.subscribe((changes) => changes.forEach(({ key }) => reconciler.enqueue(key))),
+    collection.subscribe((changes) => changes.forEach(({ key }) => queue.add(key))),
   );
   try {
-    await reconciler.run(signal);
+    await queue.run(signal);
   } finally {
     for (const stop of stops) stop();
   }

@@ -1,8 +1,7 @@
 import { resources } from '../api/resources.ts';
 import type { Logger } from '../core/index.ts';
-import { Informer, keyOf, type KubeClient } from '../kube/index.ts';
+import { Informer, keyOf, logFailure, WorkQueue, type KubeClient } from '../kube/index.ts';
 import type { Cluster } from './cluster.ts';
-import { Reconciler } from './reconciler.ts';
 
 const name = 'istio-ca-root-cert';
 /** Namespaces in which nothing of the mesh runs. */
@@ -24,10 +23,10 @@ export async function distributeRoots(
 ): Promise<void> {
   const { client, namespaces, roots, log } = options;
   const existing = new Informer({ client, type: resources.configMaps, fieldSelector: `metadata.name=${name}`, log });
-  const reconciler = new Reconciler({
-    name: 'root-certificates',
-    log,
-    reconcile: async (namespace, stop) => {
+  const queue = new WorkQueue({
+    concurrency: 1,
+    onFailure: logFailure(log, 'root-certificates'),
+    work: async (namespace, stop) => {
       const there = namespaces.get(namespace);
       if (there === undefined || there.metadata.deletionTimestamp !== undefined || without.has(namespace)) return;
       const wanted = { 'root-cert.pem': roots() };
@@ -40,17 +39,17 @@ export async function distributeRoots(
     },
   });
   const enqueueAll = (): void => {
-    for (const namespace of namespaces.list()) reconciler.enqueue(keyOf(namespace));
+    for (const namespace of namespaces.list()) queue.add(keyOf(namespace));
   };
   const running = existing.run(signal);
   await Promise.race([existing.synced, running]);
   const stops = [
-    existing.onChange((changes) => changes.forEach(({ key }) => reconciler.enqueue(key.split('/')[0] ?? ''))),
-    namespaces.onChange((changes) => changes.forEach(({ key }) => reconciler.enqueue(key))),
+    existing.onChange((changes) => changes.forEach(({ key }) => queue.add(key.split('/')[0] ?? ''))),
+    namespaces.onChange((changes) => changes.forEach(({ key }) => queue.add(key))),
     options.onRootsChanged(enqueueAll),
   ];
   try {
-    await reconciler.run(signal);
+    await queue.run(signal);
   } finally {
     for (const stop of stops) stop();
     await running;

@@ -1,10 +1,9 @@
 import type { ServiceEntry } from '../api/kubernetes.ts';
 import { resources } from '../api/resources.ts';
 import { IsthmusError, type Logger } from '../core/index.ts';
-import { isNotFound, type EventRecorder, type KubeClient } from '../kube/index.ts';
+import { isNotFound, logFailure, WorkQueue, type EventRecorder, type KubeClient } from '../kube/index.ts';
 import { VipAllocator, type VipAllocatorOptions } from '../mesh/index.ts';
 import type { Cluster } from './cluster.ts';
-import { Reconciler } from './reconciler.ts';
 
 /**
  * Gives hosts of ServiceEntries their virtual addresses, in status.addresses. Written as a JSON patch that first tests
@@ -30,10 +29,10 @@ export async function allocateVirtualAddresses(
       throw error;
     }
   };
-  const reconciler = new Reconciler({
-    name: 'virtual-addresses',
-    log,
-    reconcile: async (key, stop) => {
+  const queue = new WorkQueue({
+    concurrency: 1,
+    onFailure: logFailure(log, 'virtual-addresses'),
+    work: async (key, stop) => {
       const entry = serviceEntries.get(key);
       if (entry === undefined || entry.metadata.deletionTimestamp !== undefined) return;
       const wanted = await allocate(key, entry);
@@ -62,11 +61,11 @@ export async function allocateVirtualAddresses(
     const rivals = changes.flatMap(({ key, object }) =>
       object === undefined ? (allocator.forget(key), []) : allocator.observe(key, object),
     );
-    for (const { key } of changes) reconciler.enqueue(key);
-    for (const rival of rivals) reconciler.enqueue(rival);
+    for (const { key } of changes) queue.add(key);
+    for (const rival of rivals) queue.add(rival);
   });
   try {
-    await reconciler.run(signal);
+    await queue.run(signal);
   } finally {
     stop();
   }

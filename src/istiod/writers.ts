@@ -4,8 +4,7 @@ import type { Mesh } from '../mesh/index.ts';
 import type { AuthoritySource } from './authority.ts';
 import type { Cluster } from './cluster.ts';
 import type { IstiodConfig } from './config.ts';
-import { offerGatewayClasses } from './gateways/classes.ts';
-import { controlGateways } from './gateways/controller.ts';
+import { controlGateways, istiodOwner, offerGatewayClasses } from '../peering/index.ts';
 import { reportPolicies } from './policy-status.ts';
 import { distributeRoots } from './root-certificates.ts';
 import { allocateVirtualAddresses } from './virtual-addresses.ts';
@@ -51,11 +50,12 @@ async function write({ client, config, cluster, mesh, authority, events, log }: 
       },
       leading,
     ),
-    offerGatewayClasses({ client, gatewayClasses: informers.gatewayClasses, log }, leading),
+    offerGatewayClasses({ client, gatewayClasses: informers.gatewayClasses, owner: istiodOwner, log }, leading),
     controlGateways(
       {
         client,
         informers,
+        owner: istiodOwner,
         config,
         network: () => mesh.network.get(config.namespace)?.network ?? '',
         onNetworkChanged: (handler) => mesh.network.subscribe(handler),

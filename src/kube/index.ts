@@ -23,5 +23,7 @@ export { execInPod, type ExecResult } from './exec.ts';
 export { Informer, keyOf, type Change, type InformerOptions } from './informer.ts';
 export { leadWhileElected, type LeaderElectionOptions } from './leader-election.ts';
 export type { RawRequest } from './transport.ts';
+export { contains } from './subset.ts';
+export { logFailure, WorkQueue, type WorkQueueOptions } from './work-queue.ts';
 export { waitForObjects, type WaitOptions } from './wait.ts';
 export type { WatchEvent } from './watch.ts';

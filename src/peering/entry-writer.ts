@@ -5,11 +5,10 @@ import { labels } from '../api/names.ts';
 import { resources, type ResourceType } from '../api/resources.ts';
 import type { Collection } from '../collections/index.ts';
 import { describeError, type Logger } from '../core/index.ts';
-import type { KubeClient } from '../kube/index.ts';
+import { WorkQueue, type KubeClient } from '../kube/index.ts';
 import type { DesiredEntries } from './desired-entries.ts';
 import { ownedAnnotations, ownedLabels } from './entries.ts';
 import type { PeeringMetrics } from './metrics.ts';
-import { WorkQueue } from './work-queue.ts';
 
 export const fieldManager = 'isthmus-peering';
 

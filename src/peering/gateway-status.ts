@@ -4,9 +4,8 @@ import { annotations } from '../api/names.ts';
 import { resources } from '../api/resources.ts';
 import type { Collection } from '../collections/index.ts';
 import { describeError, type Logger } from '../core/index.ts';
-import type { KubeClient } from '../kube/index.ts';
+import { WorkQueue, type KubeClient } from '../kube/index.ts';
 import { fieldManager } from './entry-writer.ts';
-import { WorkQueue } from './work-queue.ts';
 
 /** Ours beside the guide's two: whether all that the peer sends is believed. */
 export const resourcesAccepted = 'isthmus.dev/ResourcesAccepted';

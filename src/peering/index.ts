@@ -9,4 +9,7 @@ export { peeringIdentity } from './peer-identity.ts';
 export { readPeerGateway, type PeerGateway } from './peer-gateway.ts';
 export { resourcesAccepted } from './gateway-status.ts';
 export { flatEntryName, gatewayEntryName, serviceEntryName, serviceHash } from './entry-names.ts';
+export { controlGateways, type GatewayConfig, type GatewayControllerOptions } from './gateways/controller.ts';
+export { offerGatewayClasses } from './gateways/classes.ts';
+export { istiodOwner, type GatewayOwner } from './gateways/owner.ts';
 export { createPeeringMetrics, type PeeringMetrics } from './metrics.ts';

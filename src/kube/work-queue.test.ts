@@ -112,4 +112,32 @@ suite('work queue', () => {
       [1, 3, 5],
     );
   });
+
+  test('keeps what was interrupted, and what waits to be tried again, for the next run', async () => {
+    const first = new AbortController();
+    const second = new AbortController();
+    const begun: string[] = [];
+    const queue = new WorkQueue({
+      concurrency: 2,
+      work: (key, signal) => {
+        begun.push(key);
+        if (signal === second.signal) {
+          if (begun.length === 4) second.abort();
+          return Promise.resolve();
+        }
+        if (key === 'fails') throw new Error('no');
+        return new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('stopped')), { once: true }));
+      },
+      // By now both are begun, for the interrupted one was added first.
+      onFailure: () => first.abort(),
+    });
+    queue.add('interrupted');
+    queue.add('fails');
+    await queue.run(first.signal);
+    assert.equal(queue.size, 2);
+    await queue.run(second.signal);
+    assert.deepEqual(begun.slice(0, 2), ['interrupted', 'fails']);
+    assert.deepEqual(begun.slice(2).sort(), ['fails', 'interrupted']);
+    assert.equal(queue.size, 0);
+  });
 });

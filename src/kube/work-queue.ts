@@ -1,4 +1,4 @@
-import { Backoff, sleep } from '../core/index.ts';
+import { Backoff, describeError, sleep, type Logger } from '../core/index.ts';
 
 export interface WorkQueueOptions {
   /** Brings one key to where it should be; a throw means: later again. */
@@ -25,7 +25,7 @@ interface Group {
  * queue is bounded by the number of keys, and no two workers have the same one.
  *
  * Groups take turns, one key each: a group with ten thousand keys delays one with a single key by one key. In a group's turn its urgent keys
- * go first.
+ * go first. Keys that are added while nobody runs the queue (another replica leads), or whose work was interrupted, are kept for the next run.
  */
 export class WorkQueue {
   readonly #options: Required<WorkQueueOptions>;
@@ -33,6 +33,8 @@ export class WorkQueue {
   readonly #groups = new Map<string, Group>();
   readonly #atWork = new Set<string>();
   readonly #backoffs = new Map<string, Backoff>();
+  /** Failed, and not yet due again. */
+  readonly #later = new Set<string>();
   #tokens: number;
   #refilledAt = performance.now();
   #wake: (() => void) | undefined;
@@ -42,11 +44,11 @@ export class WorkQueue {
     this.#tokens = this.#options.burst;
   }
 
-  /** Keys waiting or at work; one that is at work and waits to come again counts twice. */
+  /** Keys waiting, also to be tried again, or at work; one that is at work and waits to come again counts twice. */
   get size(): number {
     let waiting = 0;
     for (const { urgent, others } of this.#groups.values()) waiting += urgent.size + others.size;
-    return waiting + this.#atWork.size;
+    return waiting + this.#later.size + this.#atWork.size;
   }
 
   /** `urgent` keys go before the others of their group: what has to leave must not wait for what may come. */
@@ -104,22 +106,26 @@ export class WorkQueue {
       await this.#options.work(key, signal);
       this.#backoffs.delete(key);
     } catch (error) {
-      if (!signal.aborted) this.#later(key, error, signal);
+      if (signal.aborted) this.add(key);
+      else this.#tryLater(key, error, signal);
     } finally {
       this.#atWork.delete(key);
       this.#wake?.();
     }
   }
 
-  #later(key: string, error: unknown, signal: AbortSignal): void {
+  #tryLater(key: string, error: unknown, signal: AbortSignal): void {
     const backoff = this.#backoffs.get(key) ?? new Backoff({ initial: 200, max: 30_000 });
     this.#backoffs.set(key, backoff);
     const retryMs = backoff.next();
     this.#options.onFailure(key, error, retryMs);
-    void sleep(retryMs, signal).then(
-      () => this.add(key),
-      () => undefined,
-    );
+    this.#later.add(key);
+    const again = (): void => {
+      this.#later.delete(key);
+      this.add(key);
+    };
+    // When the run ends meanwhile, the key is due in the next one.
+    void sleep(retryMs, signal).then(again, again);
   }
 
   async #takeToken(signal: AbortSignal): Promise<void> {
@@ -130,4 +136,9 @@ export class WorkQueue {
     this.#tokens -= 1;
     if (this.#tokens < 0) await sleep((-this.#tokens / ratePerSecond) * 1000, signal).catch(() => undefined);
   }
+}
+
+/** For {@link WorkQueueOptions.onFailure}: one warning each. */
+export function logFailure(log: Logger, controller: string): WorkQueueOptions['onFailure'] {
+  return (key, error, retryMs) => log.warn({ controller, key, error: describeError(error), retryMs }, 'not reconciled');
 }

@@ -1,34 +1,41 @@
 import { gatewayClasses, gatewayControllers } from '../../api/names.ts';
 import { resources } from '../../api/resources.ts';
 import type { Logger } from '../../core/index.ts';
-import { isAlreadyExists, type KubeClient } from '../../kube/index.ts';
-import type { Cluster } from '../cluster.ts';
-import { Reconciler } from '../reconciler.ts';
-import { contains } from '../subset.ts';
+import { contains, isAlreadyExists, logFailure, WorkQueue, type KubeClient } from '../../kube/index.ts';
 import { conditions } from './conditions.ts';
+import type { GatewayClassInformer } from './informers.ts';
+import type { GatewayOwner } from './owner.ts';
 
-const fieldManager = 'istio.io/gateway-controller';
-
-const classes: Readonly<Record<string, { readonly controllerName: string; readonly description: string }>> = {
-  [gatewayClasses.eastWest]: {
-    controllerName: gatewayControllers.eastWest,
-    description: 'The default GatewayClass for Istio East West Gateways',
-  },
-  [gatewayClasses.remote]: {
-    controllerName: gatewayControllers.remote,
-    description: 'Remote to this cluster. Does not deploy or affect configuration.',
-  },
-};
+function classesOf(owner: GatewayOwner): Readonly<Record<string, { readonly controllerName: string; readonly description: string }>> {
+  const { controllerName, remotes } = owner;
+  return {
+    [gatewayClasses.eastWest]: { controllerName, description: 'The default GatewayClass for Istio East West Gateways' },
+    ...(remotes && {
+      [gatewayClasses.remote]: {
+        controllerName: gatewayControllers.remote,
+        description: 'Remote to this cluster. Does not deploy or affect configuration.',
+      },
+    }),
+  };
+}
 
 /** Makes the classes that are missing, leaves those that are there as they are, and accepts those that name our controllers. */
 export async function offerGatewayClasses(
-  { client, gatewayClasses: existing, log }: { client: KubeClient; gatewayClasses: Cluster['informers']['gatewayClasses']; log: Logger },
+  options: {
+    readonly client: KubeClient;
+    readonly gatewayClasses: GatewayClassInformer;
+    readonly owner: GatewayOwner;
+    readonly log: Logger;
+  },
   signal: AbortSignal,
 ): Promise<void> {
-  const reconciler = new Reconciler({
-    name: 'gateway-classes',
-    log,
-    reconcile: async (name, stop) => {
+  const { client, gatewayClasses: existing, owner, log } = options;
+  const { fieldManager } = owner;
+  const classes = classesOf(owner);
+  const queue = new WorkQueue({
+    concurrency: 1,
+    onFailure: logFailure(log, 'gateway-classes'),
+    work: async (name, stop) => {
       const wanted = classes[name];
       if (wanted === undefined || !existing.hasSynced) return;
       let found = existing.get(name);
@@ -48,10 +55,10 @@ export async function offerGatewayClasses(
       await client.apply(resources.gatewayClasses, { metadata: { name }, status }, { subresource: 'status', fieldManager, signal: stop });
     },
   });
-  const stop = existing.onChange((changes) => changes.forEach(({ key }) => reconciler.enqueue(key)));
-  void existing.synced.then(() => Object.keys(classes).forEach((name) => reconciler.enqueue(name)));
+  const stop = existing.onChange((changes) => changes.forEach(({ key }) => queue.add(key)));
+  void existing.synced.then(() => Object.keys(classes).forEach((name) => queue.add(name)));
   try {
-    await reconciler.run(signal);
+    await queue.run(signal);
   } finally {
     stop();
   }

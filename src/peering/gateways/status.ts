@@ -2,14 +2,14 @@ import type { Deployment, Gateway, Service } from '../../api/kubernetes.ts';
 import { conditions, type Verdict } from './conditions.ts';
 import { listenerVerdict } from './east-west.ts';
 
-/** What istiod states in the status of a Gateway: its own conditions, never those of peering. */
+/** What the controller states in the status of a Gateway: its own conditions, never those of peering. */
 export type GatewayStatus = Pick<NonNullable<Gateway['status']>, 'conditions' | 'listeners' | 'addresses'>;
 
 type Address = { readonly type: string; readonly value: string };
 
 const accepted = { type: 'Accepted', status: 'True', reason: 'Accepted', message: 'Resource accepted' } as const;
 
-/** Of a gateway that istiod runs. It is programmed once others can reach it: it has an address and a ready pod behind it. */
+/** Of a gateway that the controller runs. It is programmed once others can reach it: it has an address and a ready pod behind it. */
 export function eastWestStatus(
   gateway: Gateway,
   running: { readonly service: Service | undefined; readonly deployment: Deployment | undefined; readonly nameTaken?: string | undefined },

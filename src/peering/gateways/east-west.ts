@@ -2,9 +2,6 @@ import type { Deployment, Gateway, OwnerReference, Service, ServiceAccount } fro
 import { gatewayClasses, labels, ports } from '../../api/names.ts';
 import type { DeepPartial } from '../../kube/index.ts';
 
-/** Value of the label by which one finds, and istiod knows, what it made for a Gateway. */
-export const managedBy = 'istio.io-eastwest-controller';
-
 const serviceTypeAnnotation = 'networking.istio.io/service-type';
 const serviceTypes = ['LoadBalancer', 'ClusterIP', 'NodePort'] as const;
 
@@ -14,6 +11,8 @@ export interface EastWestOptions {
   readonly clusterId: string;
   readonly network: string;
   readonly trustDomain: string;
+  /** See GatewayOwner. */
+  readonly managedBy: string;
   /** istiod's own namespace. */
   readonly istioNamespace: string;
 }
@@ -50,7 +49,7 @@ export function eastWestObjects(gateway: Gateway, options: EastWestOptions): Eas
     ...topology(gateway),
     [labels.gatewayName]: name,
     'gateway.networking.k8s.io/gateway-class-name': gatewayClasses.eastWest,
-    [labels.gatewayManaged]: managedBy,
+    [labels.gatewayManaged]: options.managedBy,
   };
   const annotations = gateway.spec.infrastructure?.annotations;
   const metadata = { name, namespace, labels: common, ...(annotations && { annotations }), ownerReferences: [owner] };
