@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import path from 'node:path';
 
 import { create, fromBinary } from '@bufbuild/protobuf';
@@ -10,12 +11,14 @@ import { AddressSchema, type Service, type Workload } from '../../src/api/gen/is
 import type { KubeObject, Pod } from '../../src/api/kubernetes.ts';
 import { typeUrls } from '../../src/api/names.ts';
 import { resources, type ResourceType } from '../../src/api/resources.ts';
+import { istiodManifests } from '../../src/cli/install/istiod.ts';
 import { createLogger, IsthmusError } from '../../src/core/index.ts';
 import { istiodConfig, runIstiod, type IstiodConfig, type IstiodListening } from '../../src/istiod/index.ts';
 import { KubeClient, waitForObjects } from '../../src/kube/index.ts';
 import { createSigningRequest, writeAuthority, type AuthorityMaterial } from '../../src/pki/index.ts';
 import { connectGrpc, XdsClient, type ClientTls } from '../../src/xds/index.ts';
 import { startApiServer, type ApiServer, type ApiServerKind } from '../support/api-server.ts';
+import { clientAs, refusedTo } from '../support/service-account.ts';
 
 /** An API server with the mesh's CRDs, and what a test needs to speak to it. */
 export interface TestCluster extends AsyncDisposable {
@@ -51,6 +54,7 @@ export interface TestPod {
   readonly annotations?: Record<string, string>;
 }
 
+const installOptions = { clusterId: 'test', network: 'flat-network', trustDomain: 'cluster.local', image: 'isthmus:test' };
 const byKind = new Map(Object.values(resources).map((type) => [type.kind, type as ResourceType]));
 
 export async function startCluster(options: {
@@ -179,7 +183,9 @@ export async function startIstiod(
   };
   const listen: IstiodConfig['listen'] = { tls: any, plaintext: any, monitoring: any, readiness: { host, port: readinessPort } };
   const { promise: ready, resolve, reject } = Promise.withResolvers<IstiodListening>();
-  const client = KubeClient.fromKubeconfig({ path: cluster.kubeconfig });
+  // With the permissions of the manifests and no others.
+  const account = { namespace: 'istio-system', name: 'istiod' };
+  const client = await clientAs(cluster.client, account, istiodManifests(installOptions));
   const running = runIstiod({ client, config: istiodConfig(env, { listen }), log: createLogger('istiod'), onReady: resolve }, stop.signal);
   running.then(() => reject(new Error('istiod ended')), reject);
   return {
@@ -190,6 +196,7 @@ export async function startIstiod(
       stop.abort();
       await running;
       client[Symbol.dispose]();
+      assert.deepEqual(await refusedTo(cluster.server, account), [], 'requests that its permissions do not allow');
     },
   };
 }

@@ -15,6 +15,25 @@ export interface ApiServer extends AsyncDisposable {
   stop(): Promise<void>;
   /** On the same port and state; resolves when requests are answered. */
   start(): Promise<void>;
+  /** All requests that it has answered so far, watches that go on left out; the lab's keeps no audit log. */
+  audited(): Promise<readonly AuditedRequest[]>;
+}
+
+/** One line of the audit log: who asked for what, and what came of it. */
+export interface AuditedRequest {
+  readonly user: { readonly username: string };
+  readonly verb: string;
+  readonly requestURI: string;
+  readonly userAgent?: string;
+  readonly objectRef?: {
+    readonly resource: string;
+    readonly apiGroup?: string;
+    readonly namespace?: string;
+    readonly name?: string;
+    readonly subresource?: string;
+  };
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly responseStatus?: { readonly code: number; readonly message?: string };
 }
 
 export interface ApiServerOptions {
@@ -79,6 +98,10 @@ class LabApiServer implements ApiServer {
     this.#running?.stop.abort();
     await this.#running?.ended;
     this.#running = undefined;
+  }
+
+  audited(): Promise<readonly AuditedRequest[]> {
+    return Promise.resolve([]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

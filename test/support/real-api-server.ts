@@ -10,7 +10,7 @@ import { resources } from '../../src/api/resources.ts';
 import { IsthmusError, retry } from '../../src/core/index.ts';
 import { KubeClient } from '../../src/kube/index.ts';
 import { clusterPkiFiles, ensureClusterPki, type ClusterPki } from '../../src/lab/apiserver/index.ts';
-import type { ApiServer, ApiServerOptions } from './api-server.ts';
+import type { ApiServer, ApiServerOptions, AuditedRequest } from './api-server.ts';
 
 /** Where envtest looks for them, too: a directory with `etcd` and `kube-apiserver`. */
 const assets = process.env['KUBEBUILDER_ASSETS'];
@@ -26,22 +26,6 @@ export const withoutAssets: string | false =
 const issuer = 'https://kubernetes.default.svc.cluster.local';
 /** Two cores are shared by several of them. */
 const startTimeout = 90_000;
-
-/** One line of the audit log: who asked for what, and what came of it. */
-export interface AuditedRequest {
-  readonly user: { readonly username: string };
-  readonly verb: string;
-  readonly requestURI: string;
-  readonly userAgent?: string;
-  readonly objectRef?: {
-    readonly resource: string;
-    readonly apiGroup?: string;
-    readonly namespace?: string;
-    readonly name?: string;
-    readonly subresource?: string;
-  };
-  readonly responseStatus?: { readonly code: number; readonly message?: string };
-}
 
 /**
  * A real etcd and kube-apiserver on loopback, as envtest runs them, but with RBAC, ServiceAccount admission and tokens as in a cluster.
@@ -106,7 +90,6 @@ export class RealApiServer implements ApiServer {
     this.#apiServer = undefined;
   }
 
-  /** All requests that it has answered so far, watches that go on left out. */
   async audited(): Promise<readonly AuditedRequest[]> {
     const lines = (await readFile(auditLogFile(this.stateDir), 'utf8')).split('\n');
     // The last line may be half-written.
