@@ -23,7 +23,7 @@ export interface PeeringManifestOptions {
   readonly podCidrs?: readonly string[];
   /** Who signs the process's certificate, `host:port`; default `istiod.<namespace>.svc:15012`. */
   readonly caAddress?: string;
-  /** Where east-west Gateways may stand; default: in any namespace. The namespaces have to exist. */
+  /** Where east-west Gateways may stand; default, also of an empty list: in any namespace. The namespaces have to exist. */
   readonly gatewayNamespaces?: readonly string[];
   /** Default: none. */
   readonly priorityClassName?: string;
@@ -63,7 +63,7 @@ function replicasOf({ replicas = 2 }: PeeringManifestOptions): number {
 }
 
 function permissions(options: PeeringManifestOptions): KubeObject[] {
-  const { namespace, gatewayNamespaces, createNamespaces = false } = options;
+  const { namespace, gatewayNamespaces = [], createNamespaces = false } = options;
   const { labels } = metadataIn(namespace);
   const grant = (kind: 'ClusterRole' | 'Role', metadata: KubeObject['metadata'], rules: readonly PolicyRule[]): KubeObject[] => {
     const apiVersion = 'rbac.authorization.k8s.io/v1';
@@ -77,13 +77,11 @@ function permissions(options: PeeringManifestOptions): KubeObject[] {
     };
     return [role, binding];
   };
-  const everywhere = [...clusterRules({ createNamespaces }), ...(gatewayNamespaces === undefined ? gatewayRules : [])];
+  const everywhere = [...clusterRules({ createNamespaces }), ...(gatewayNamespaces.length === 0 ? gatewayRules : [])];
   return [
     ...grant('ClusterRole', { name: peeringName, labels }, everywhere),
     ...grant('Role', { name: peeringName, namespace, labels }, leaseRules),
-    ...(gatewayNamespaces ?? []).flatMap((place) =>
-      grant('Role', { name: `${peeringName}-gateways`, namespace: place, labels }, gatewayRules),
-    ),
+    ...gatewayNamespaces.flatMap((place) => grant('Role', { name: `${peeringName}-gateways`, namespace: place, labels }, gatewayRules)),
   ];
 }
 
@@ -222,6 +220,7 @@ function environment(options: PeeringManifestOptions): object[] {
     { name: 'TRUST_DOMAIN', value: options.trustDomain },
     { name: 'CA_ADDRESS', value: options.caAddress ?? `istiod.${namespace}.svc:${String(ports.istiodTls)}` },
     { name: 'ISTHMUS_IMAGE', value: options.image },
+    { name: 'ISTHMUS_LOG', value: 'info' },
     ...(podCidrs === undefined || podCidrs.length === 0 ? [] : [{ name: 'POD_CIDRS', value: podCidrs.join(',') }]),
     ...(createNamespaces ? [{ name: 'CREATE_NAMESPACES', value: 'true' }] : []),
     field('POD_NAME', 'metadata.name'),
