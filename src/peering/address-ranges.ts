@@ -52,9 +52,13 @@ function textOf([address, bits]: Range): string {
   return `${address.toString()}/${bits}`;
 }
 
-/** An address at which a pod can be: not loopback, link-local, multicast or unspecified, whatever a peer's ranges say. */
+/** From here on (class E) are the addresses that mesh names have. */
+const firstReserved = 240;
+
+/** An address at which a pod can be: not loopback, link-local, multicast, unspecified or reserved, whatever a peer's ranges say. */
 export function isPodAddress(bytes: Uint8Array): boolean {
   if (bytes.length !== 4 && bytes.length !== 16) return false;
+  if (bytes.length === 4 && (bytes[0] ?? 0) >= firstReserved) return false;
   const range = ipaddr.fromByteArray([...bytes]).range();
   return !['unspecified', 'broadcast', 'multicast', 'linkLocal', 'loopback', 'ipv4Mapped'].includes(range);
 }
