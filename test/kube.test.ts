@@ -5,16 +5,7 @@ import { describe, test } from 'node:test';
 import type { ConfigMap } from '../src/api/kubernetes.ts';
 import { resources } from '../src/api/resources.ts';
 import { createLogger, IsthmusError } from '../src/core/index.ts';
-import {
-  EventRecorder,
-  Informer,
-  isConflict,
-  isNotFound,
-  KubeClient,
-  leadWhileElected,
-  waitForObjects,
-  type Change,
-} from '../src/kube/index.ts';
+import { EventRecorder, Informer, isConflict, isNotFound, KubeClient, waitForObjects, type Change } from '../src/kube/index.ts';
 import { startApiServer, type ApiServer } from './support/api-server.ts';
 
 const log = createLogger('test');
@@ -37,7 +28,8 @@ class Notes {
   };
 
   async until(...wanted: readonly string[]): Promise<void> {
-    while (!wanted.every((change) => this.seen.includes(change))) await once(this.#target, 'change', { signal: AbortSignal.timeout(10_000) });
+    while (!wanted.every((change) => this.seen.includes(change)))
+      await once(this.#target, 'change', { signal: AbortSignal.timeout(10_000) });
   }
 }
 
@@ -80,37 +72,6 @@ describe('kube against the API server', { concurrency: false }, () => {
       waitForObjects({ client, type: resources.configMaps, namespace: 'default', what: 'never', timeout: 50 }, () => false),
       (error) => error instanceof IsthmusError && error.code === 'ISTHMUS_TIMEOUT',
     );
-  });
-
-  test('of two candidates one leads; when it stops, the other does at once', async () => {
-    await using server = await startApiServer();
-    using client = clientOf(server);
-    const leaders: string[] = [];
-    const led = new EventTarget();
-    const candidate = (identity: string): { stop: AbortController; done: Promise<void> } => {
-      const stop = new AbortController();
-      const lead = async (signal: AbortSignal): Promise<void> => {
-        leaders.push(identity);
-        led.dispatchEvent(new Event('lead'));
-        await once(signal, 'abort');
-      };
-      return {
-        stop,
-        done: leadWhileElected({ client, namespace: 'default', name: 'lock', identity, log, leaseSeconds: 2 }, lead, stop.signal),
-      };
-    };
-    const first = candidate('first');
-    await once(led, 'lead');
-    const second = candidate('second');
-    const next = once(led, 'lead');
-    first.stop.abort();
-    await first.done;
-    await next;
-    assert.deepEqual(leaders, ['first', 'second']);
-    const lease = await client.get(resources.leases, { name: 'lock', namespace: 'default' });
-    assert.equal(lease.spec?.holderIdentity, 'second');
-    second.stop.abort();
-    await second.done;
   });
 
   test('the same Event counts up', async () => {

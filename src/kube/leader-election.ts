@@ -12,103 +12,176 @@ export interface LeaderElectionOptions {
   /** Who we are; unique per process, usually the pod's name. */
   readonly identity: string;
   readonly log: Logger;
-  /** How long a leader is believed without a sign of life, seconds; default 5. */
-  readonly leaseSeconds?: number;
+  /** How long a leader is believed without a sign of life, milliseconds; default 3 s. */
+  readonly leaseMs?: number | undefined;
+  /** A leader that could not renew for so long stops leading, milliseconds; less than the lease, default two thirds of it. */
+  readonly renewDeadlineMs?: number | undefined;
+  /** How often those who do not lead look, milliseconds; default a sixth of the lease. A leader renews after a third of it. */
+  readonly retryMs?: number | undefined;
 }
 
 /**
  * Runs `lead` while this process holds the Lease, and again whenever it gets it back; its signal is aborted when the
- * Lease is lost. On stopping the Lease is given up, so that another leads at once. Time is judged by this machine's
- * clock since a change was seen, never by the other's clock (as in client-go).
+ * Lease is lost. On stopping the Lease is given up, so that another leads at once. Rejects with what `lead` throws.
+ *
+ * Never do two lead: time is judged by this machine's clock since a change was seen, never by the other's clock (as in
+ * client-go), and a leader counts its deadline, which is shorter, from before it asked for the renewal.
  */
 export async function leadWhileElected(
   options: LeaderElectionOptions,
   lead: (signal: AbortSignal) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { client, namespace, name, identity, log } = options;
-  const leaseMs = (options.leaseSeconds ?? 5) * 1000;
-  let seen: { version: string; at: number } | undefined;
-  let leading: { stop: AbortController; done: Promise<void> } | undefined;
-  let renewedAt = 0;
+  const { name, log } = options;
+  const { leaseMs = 3_000 } = options;
+  const { renewDeadlineMs = (leaseMs * 2) / 3, retryMs = leaseMs / 6 } = options;
+  const candidate = new Candidate(options, leaseMs);
+  const failed = new AbortController();
+  const until = AbortSignal.any([signal, failed.signal]);
+  const stopped = (): boolean => until.aborted;
+  let term: Term | undefined;
+  const endTerm = async (): Promise<void> => {
+    if (term !== undefined) log.info({ lease: name }, 'leading no more');
+    await term?.end();
+    term = undefined;
+  };
+  try {
+    while (!stopped()) {
+      let waitMs = retryMs;
+      const askedAt = performance.now();
+      try {
+        const expiresInMs = await candidate.attempt(AbortSignal.any([until, AbortSignal.timeout(renewDeadlineMs)]));
+        if (term?.isOver === true) await endTerm();
+        if (expiresInMs === undefined) {
+          if (term === undefined) log.info({ lease: name }, 'leading');
+          term ??= new Term(lead, until, (error) => failed.abort(error));
+          term.extendUntil(askedAt + renewDeadlineMs);
+          waitMs = leaseMs / 3;
+        } else {
+          await endTerm();
+          waitMs = Math.min(retryMs, Math.max(1, expiresInMs));
+        }
+      } catch (error) {
+        if (stopped()) break;
+        // Whoever leads goes on until its deadline.
+        log.warn({ lease: name, error: describeError(error) }, 'lease not renewed');
+      }
+      await sleep(waitMs, until).catch(() => undefined);
+    }
+  } finally {
+    await endTerm();
+    await candidate.release(AbortSignal.timeout(renewDeadlineMs));
+  }
+  if (failed.signal.aborted) throw failed.signal.reason as Error;
+}
 
-  const attempt = async (): Promise<boolean> => {
+/** The time from an election until the Lease is lost. */
+class Term {
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  #deadline: NodeJS.Timeout | undefined;
+
+  constructor(lead: (signal: AbortSignal) => Promise<void>, signal: AbortSignal, onFailure: (error: unknown) => void) {
+    const leading = AbortSignal.any([signal, this.#stop.signal]);
+    this.#running = lead(leading).catch((error: unknown) => {
+      if (!leading.aborted) onFailure(error);
+    });
+  }
+
+  get isOver(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  extendUntil(time: number): void {
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(() => this.#stop.abort(new Error('the lease could not be renewed')), Math.max(0, time - performance.now()));
+  }
+
+  /** Resolves when `lead` has returned. */
+  async end(): Promise<void> {
+    clearTimeout(this.#deadline);
+    this.#stop.abort(new Error('lost the lease'));
+    await this.#running;
+  }
+}
+
+/** One who wants a Lease, and what it knows of it. */
+class Candidate {
+  readonly #options: LeaderElectionOptions;
+  readonly #leaseMs: number;
+  /** As we wrote it last; undefined when it is not ours. */
+  #held: Lease | undefined;
+  /** Whether it may be ours. */
+  #wrote = false;
+  #seen: { readonly version: string; readonly at: number } | undefined;
+  constructor(options: LeaderElectionOptions, leaseMs: number) {
+    this.#options = options;
+    this.#leaseMs = leaseMs;
+  }
+
+  /** Takes or renews the Lease: undefined when it is ours now, else the milliseconds after which its holder is believed no more. */
+  async attempt(signal: AbortSignal): Promise<number | undefined> {
+    const { client, namespace, name, identity } = this.#options;
+    const held = this.#held;
+    this.#held = undefined;
+    if (held !== undefined && (await this.#write(held, signal))) return undefined;
+    // Somebody wrote it; perhaps only an annotation.
     const lease = await client.find(resources.leases, { name, namespace }, signal);
     const version = lease?.metadata.resourceVersion ?? '';
-    if (seen?.version !== version) seen = { version, at: performance.now() };
+    const now = performance.now();
+    if (this.#seen?.version !== version) this.#seen = { version, at: now };
     const holder = lease?.spec?.holderIdentity ?? '';
-    if (holder !== '' && holder !== identity && performance.now() - seen.at < leaseMs) return false;
-    const now = new Date().toISOString().replace('Z', '000Z');
-    const wanted: Lease = {
-      apiVersion: 'coordination.k8s.io/v1',
-      kind: 'Lease',
-      metadata: lease?.metadata ?? { name, namespace },
-      spec: {
-        holderIdentity: identity,
-        leaseDurationSeconds: Math.ceil(leaseMs / 1000),
-        renewTime: now,
-        acquireTime: holder === identity ? (lease?.spec?.acquireTime ?? now) : now,
-        leaseTransitions: (lease?.spec?.leaseTransitions ?? 0) + (holder === identity || holder === '' ? 0 : 1),
-      },
-    };
+    const remaining = this.#seen.at + this.#leaseMs - now;
+    if (holder !== '' && holder !== identity && remaining > 0) return remaining;
+    return (await this.#write(lease, signal)) ? undefined : 0;
+  }
+
+  /** False when somebody else was faster. */
+  async #write(lease: Lease | undefined, signal: AbortSignal): Promise<boolean> {
+    const { client } = this.#options;
+    const wanted = this.#renewed(lease);
+    this.#wrote = true;
     try {
-      await (lease === undefined ? client.create(resources.leases, wanted) : client.update(resources.leases, wanted));
+      this.#held =
+        lease === undefined
+          ? await client.create(resources.leases, wanted, { signal })
+          : await client.update(resources.leases, wanted, { signal });
       return true;
     } catch (error) {
       if (isConflict(error) || isAlreadyExists(error)) return false;
       throw error;
     }
-  };
-
-  const stopLeading = async (): Promise<void> => {
-    if (leading === undefined) return;
-    leading.stop.abort(new Error('lost the lease'));
-    await leading.done;
-    leading = undefined;
-  };
-
-  const stopped = (): boolean => signal.aborted;
-  try {
-    while (!stopped()) {
-      try {
-        if (await attempt()) {
-          renewedAt = performance.now();
-          if (leading === undefined) {
-            log.info({ lease: name }, 'leading');
-            const stop = new AbortController();
-            const both = AbortSignal.any([stop.signal, signal]);
-            leading = {
-              stop,
-              done: lead(both).catch((error: unknown) => {
-                if (!both.aborted) log.error({ lease: name, error: describeError(error) }, 'leader failed');
-              }),
-            };
-          }
-        } else {
-          await stopLeading();
-        }
-      } catch (error) {
-        if (stopped()) break;
-        log.warn({ lease: name, error: describeError(error) }, 'lease not renewed');
-        if (performance.now() - renewedAt > leaseMs * 0.8) await stopLeading();
-      }
-      await sleep(leaseMs / 4, signal);
-    }
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  } finally {
-    const wasLeading = leading !== undefined;
-    await stopLeading();
-    if (wasLeading) await release(options);
   }
-}
 
-async function release({ client, namespace, name, identity, log }: LeaderElectionOptions): Promise<void> {
-  try {
-    const lease = await client.find(resources.leases, { name, namespace });
-    if (lease?.spec?.holderIdentity !== identity) return;
-    await client.update(resources.leases, { ...lease, spec: { ...lease.spec, holderIdentity: '' } });
-  } catch (error) {
-    log.debug({ lease: name, error: describeError(error) }, 'lease not released');
+  /** Gives up the Lease if it is ours. */
+  async release(signal: AbortSignal): Promise<void> {
+    const { client, namespace, name, identity, log } = this.#options;
+    if (!this.#wrote) return;
+    try {
+      // A renewal that was cut off may have been written.
+      const lease = this.#held ?? (await client.find(resources.leases, { name, namespace }, signal));
+      if (lease?.spec?.holderIdentity !== identity) return;
+      await client.update(resources.leases, { ...lease, spec: { ...lease.spec, holderIdentity: '' } }, { signal });
+    } catch (error) {
+      log.debug({ lease: name, error: describeError(error) }, 'lease not released');
+    }
+  }
+
+  #renewed(lease: Lease | undefined): Lease {
+    const { namespace, name, identity } = this.#options;
+    const holder = lease?.spec?.holderIdentity ?? '';
+    const now = new Date().toISOString().replace('Z', '000Z');
+    return {
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: lease?.metadata ?? { name, namespace },
+      spec: {
+        holderIdentity: identity,
+        leaseDurationSeconds: Math.ceil(this.#leaseMs / 1000),
+        renewTime: now,
+        acquireTime: holder === identity ? (lease?.spec?.acquireTime ?? now) : now,
+        leaseTransitions: (lease?.spec?.leaseTransitions ?? 0) + (holder === identity || holder === '' ? 0 : 1),
+      },
+    };
   }
 }
