@@ -15,7 +15,7 @@ export interface ApiServer extends AsyncDisposable {
   stop(): Promise<void>;
   /** On the same port and state; resolves when requests are answered. */
   start(): Promise<void>;
-  /** All requests that it has answered so far, watches that go on left out; the lab's keeps no audit log. */
+  /** All requests that it has answered so far, watches that go on left out. */
   audited(): Promise<readonly AuditedRequest[]>;
 }
 
@@ -66,6 +66,7 @@ class LabApiServer implements ApiServer {
   readonly port: number;
   readonly kubeconfig: string;
   readonly #serviceCidr: string;
+  readonly #audited: AuditedRequest[] = [];
   #running: { readonly stop: AbortController; readonly ended: Promise<void> } | undefined;
 
   private constructor(options: { stateDir: string; port: number; kubeconfig: string; serviceCidr: string }) {
@@ -89,7 +90,8 @@ class LabApiServer implements ApiServer {
     const stop = new AbortController();
     const { promise: ready, resolve } = Promise.withResolvers<unknown>();
     const at = { stateDir: this.stateDir, host: '127.0.0.1', port: this.port, serviceCidr: this.#serviceCidr };
-    const ended = runApiServer({ ...at, onReady: resolve }, stop.signal);
+    const audit = (request: AuditedRequest): unknown => this.#audited.push(request);
+    const ended = runApiServer({ ...at, audit, onReady: resolve }, stop.signal);
     this.#running = { stop, ended };
     await Promise.race([ready, ended]);
   }
@@ -101,7 +103,7 @@ class LabApiServer implements ApiServer {
   }
 
   audited(): Promise<readonly AuditedRequest[]> {
-    return Promise.resolve([]);
+    return Promise.resolve(this.#audited);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -39,7 +39,7 @@ export async function tokenOf(admin: KubeClient, account: ObjectRef, audience?: 
   return (answer as unknown as { status: { token: string } }).status.token;
 }
 
-/** What RBAC refused a ServiceAccount so far; nothing is known of the lab's API server, which keeps no audit log. */
+/** What RBAC refused a ServiceAccount so far. */
 export async function refusedTo(server: ApiServer, { namespace = '', name }: ObjectRef): Promise<readonly string[]> {
   const username = `system:serviceaccount:${namespace}:${name}`;
   const requests = (await server.audited()).filter(({ user }) => user.username === username);

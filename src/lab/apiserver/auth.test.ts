@@ -129,6 +129,36 @@ describe('who may what', () => {
     }
   });
 
+  test('a server-side apply of what is not there asks for create as well as patch', async () => {
+    const value = await token('default');
+    await post('/apis/rbac.authorization.k8s.io/v1/namespaces/demo/roles', {
+      metadata: { name: 'patcher' },
+      rules: [
+        { apiGroups: [''], resources: ['configmaps', 'secrets'], verbs: ['patch'] },
+        { apiGroups: [''], resources: ['secrets'], verbs: ['create'] },
+      ],
+    });
+    await post('/apis/rbac.authorization.k8s.io/v1/namespaces/demo/rolebindings', {
+      metadata: { name: 'patcher' },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'patcher' },
+      subjects: [{ kind: 'ServiceAccount', name: 'default', namespace: 'demo' }],
+    });
+    await post('/api/v1/namespaces/demo/configmaps', { metadata: { name: 'there' } });
+    const apply = async (kind: string, plural: string, name: string): Promise<number> => {
+      const { status } = await server.call({
+        method: 'PATCH',
+        path: `/api/v1/namespaces/demo/${plural}/${name}?fieldManager=test`,
+        anonymous: true,
+        headers: { authorization: `Bearer ${value}`, 'content-type': 'application/apply-patch+yaml' },
+        body: JSON.stringify({ apiVersion: 'v1', kind, metadata: { name } }),
+      });
+      return status;
+    };
+    assert.equal(await apply('ConfigMap', 'configmaps', 'there'), 200);
+    assert.equal(await apply('ConfigMap', 'configmaps', 'missing'), 403);
+    assert.equal(await apply('Secret', 'secrets', 'missing'), 201);
+  });
+
   test('nobody grants what they do not have', async () => {
     const value = await token('other');
     await post('/apis/rbac.authorization.k8s.io/v1/clusterroles', {

@@ -10,7 +10,7 @@ import { ServiceAccountTokens } from './auth/tokens.ts';
 import { bootstrap } from './bootstrap.ts';
 import { CustomResources } from './custom-resources.ts';
 import { KubeletProxy } from './http/kubelet-proxy.ts';
-import { RequestHandler } from './http/request-handler.ts';
+import { RequestHandler, type AuditEvent } from './http/request-handler.ts';
 import { clusterPkiFiles } from './pki/files.ts';
 import { Registry } from './registry.ts';
 import type { Cluster } from './rest/cluster.ts';
@@ -33,6 +33,8 @@ export interface ApiServerOptions {
   readonly history?: HistoryWindow;
   /** How often watches that want bookmarks get one, milliseconds; default a minute. */
   readonly bookmarkEvery?: number;
+  /** Hears of every request of a known user when its answer, or the watch, has ended. */
+  readonly audit?: (event: AuditEvent) => void;
   /** Called once requests are answered. */
   readonly onReady?: (address: { readonly host: string; readonly port: number }) => void;
 }
@@ -74,7 +76,10 @@ export async function runApiServer(options: ApiServerOptions, signal: AbortSigna
     const port = await serve({ port: options.port, host: options.host });
     new CustomResources(cluster).start();
     bootstrap(cluster, { address: advertised, port });
-    answerWith(new RequestHandler({ cluster, rbac: new Rbac(store), tokens, kubelets, serverAddress: `${advertised}:${port}`, log }));
+    const { audit } = options;
+    answerWith(
+      new RequestHandler({ cluster, rbac: new Rbac(store), tokens, kubelets, serverAddress: `${advertised}:${port}`, audit, log }),
+    );
     for (const fd of options.listenFds ?? []) await serve({ fd });
     log.info({ host: options.host, port, version: store.version }, 'serving');
     options.onReady?.({ host: options.host, port });

@@ -28,7 +28,26 @@ export interface RequestHandlerOptions {
   readonly kubelets: KubeletProxy;
   /** Under which clients reach the server, `host:port`. */
   readonly serverAddress: string;
+  /** Hears of every request of a known user when its answer, or the watch, has ended. */
+  readonly audit?: ((event: AuditEvent) => void) | undefined;
   readonly log: Logger;
+}
+
+/** A line of an audit log: who asked for what, and what came of it. The fields are those of audit.k8s.io/v1. */
+export interface AuditEvent {
+  readonly user: { readonly username: string };
+  readonly verb: string;
+  readonly requestURI: string;
+  readonly userAgent?: string;
+  readonly objectRef?: {
+    readonly resource: string;
+    readonly apiGroup?: string;
+    readonly namespace?: string;
+    readonly name?: string;
+    readonly subresource?: string;
+  };
+  readonly annotations: { readonly 'authorization.k8s.io/decision': 'allow' | 'forbid' };
+  readonly responseStatus: { readonly code: number };
 }
 
 /** From a request on the wire to the operation that it asks for: who, may they, what. */
@@ -47,7 +66,9 @@ export class RequestHandler {
     });
     try {
       const url = requestUrl(request);
-      const { info, user } = this.#admit(request, url);
+      const { info, user } = this.#identify(request, url);
+      this.#audit(request, response, info, user);
+      authorizeRequest(this.#options.rbac, user, info, selectedName(info, url));
       if (info.resource === undefined) {
         const { cluster, tokens, serverAddress } = this.#options;
         handlePath({ request, response, path: info.path, registry: cluster.registry, tokens, serverAddress });
@@ -77,7 +98,8 @@ export class RequestHandler {
     socket.on('error', () => socket.destroy());
     try {
       const url = requestUrl(request);
-      const { info } = this.#admit(request, url);
+      const { info, user } = this.#identify(request, url);
+      authorizeRequest(this.#options.rbac, user, info, selectedName(info, url));
       const target = info.resource;
       const { cluster, kubelets } = this.#options;
       const served = target === undefined ? undefined : cluster.registry.find(target.group, target.version, target.plural);
@@ -100,13 +122,37 @@ export class RequestHandler {
     }
   }
 
-  /** Who asks for what; throws the API's 401 and 403. */
-  #admit(request: IncomingMessage, url: URL): { readonly info: RequestInfo; readonly user: UserInfo } {
+  /** Who asks for what; throws the API's 401, and 403 for who may not be whom they say. */
+  #identify(request: IncomingMessage, url: URL): { readonly info: RequestInfo; readonly user: UserInfo } {
     const { cluster, rbac, tokens } = this.#options;
     const info = parseRequest(request.method ?? 'GET', url);
-    const user = impersonate(request, authenticate(request, tokens, cluster.now()), rbac);
-    authorizeRequest(rbac, user, info, selectedName(info, url));
-    return { info, user };
+    return { info, user: impersonate(request, authenticate(request, tokens, cluster.now()), rbac) };
+  }
+
+  #audit(request: IncomingMessage, response: ServerResponse, { verb, resource }: RequestInfo, { username }: UserInfo): void {
+    const { audit } = this.#options;
+    if (audit === undefined) return;
+    const { 'user-agent': userAgent } = request.headers;
+    const { plural, group, namespace, name, subresource } = resource ?? {};
+    const objectRef = plural !== undefined && {
+      resource: plural,
+      ...(group !== undefined && group !== '' && { apiGroup: group }),
+      ...(namespace !== undefined && { namespace }),
+      ...(name !== undefined && { name }),
+      ...(subresource !== undefined && { subresource }),
+    };
+    response.once('close', () => {
+      const code = response.statusCode;
+      audit({
+        user: { username },
+        verb,
+        requestURI: request.url ?? '',
+        ...(userAgent !== undefined && { userAgent }),
+        ...(objectRef !== false && { objectRef }),
+        annotations: { 'authorization.k8s.io/decision': code === 403 ? 'forbid' : 'allow' },
+        responseStatus: { code },
+      });
+    });
   }
 
   /** Undefined when nothing is served there. */
@@ -123,7 +169,7 @@ export class RequestHandler {
     const { subresource } = wanted;
     if (subresource !== undefined && !resource.info.subresources.some(({ name }) => name === subresource)) return undefined;
     const target = { ...wanted, namespace: namespaced ? wanted.namespace : undefined };
-    return { cluster, request, response, url, info, target, resource, user };
+    return { cluster, rbac: this.#options.rbac, request, response, url, info, target, resource, user };
   }
 
   #dispatch(call: ResourceCall): Promise<void> {

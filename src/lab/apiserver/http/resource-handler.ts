@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import type { AnyObject } from '../../../api/kubernetes.ts';
+import { authorizeRequest } from '../auth/authorize.ts';
+import type { Rbac } from '../auth/rbac.ts';
 import type { UserInfo } from '../auth/user.ts';
 import { asObject } from '../json.ts';
 import type { ServedResource } from '../registry.ts';
@@ -21,6 +23,7 @@ import { serveWatch } from './watch.ts';
 /** One request for a resource, authorized. */
 export interface ResourceCall {
   readonly cluster: Cluster;
+  readonly rbac: Rbac;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly url: URL;
@@ -108,7 +111,7 @@ async function handleCreate(call: ResourceCall, reply: WriteReply): Promise<void
 }
 
 async function handlePatch(call: ResourceCall, reply: WriteReply): Promise<void> {
-  const { cluster, resource, target, request } = call;
+  const { cluster, resource, target, request, rbac, user, info } = call;
   const type = patchType(contentType(request), resource);
   const body = decodePatch(await readBytes(request), contentType(request));
   const { object, created } = patch(cluster, {
@@ -120,6 +123,7 @@ async function handlePatch(call: ResourceCall, reply: WriteReply): Promise<void>
     patch: body,
     force: isTrue(reply.query.get('force')),
     namedManager: (reply.query.get('fieldManager') ?? '') !== '',
+    mayCreate: () => authorizeRequest(rbac, user, { ...info, verb: 'create' }, undefined),
     options: writeOptions(call, reply, 'PatchOptions'),
   });
   sendObject(reply, created ? 201 : 200, resource, object);

@@ -33,6 +33,8 @@ export interface PatchRequest {
   readonly force: boolean;
   /** Server-side apply demands the query's `fieldManager`. */
   readonly namedManager: boolean;
+  /** Server-side apply of what is not there asks for the verb `create` as well: throws the API's 403. */
+  readonly mayCreate: () => void;
   readonly options: WriteOptions;
 }
 
@@ -94,6 +96,7 @@ function apply(cluster: Cluster, request: PatchRequest): Patched {
   }
   const config = configuration(request);
   const live = cluster.store.get(resource.bucket, namespace ?? '', name);
+  if (live === undefined && subresource === '') request.mayCreate();
   if (live === undefined && subresource !== '') find(cluster, resource, namespace, name);
   const { schema } = resource;
   const old = live === undefined ? undefined : toServed(resource, live.object);
