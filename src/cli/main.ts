@@ -4,13 +4,23 @@ import process from 'node:process';
 import { describeError, IsthmusError } from '../core/index.ts';
 import { globalOptionsLast } from './global-options.ts';
 
+interface Command {
+  readonly load: () => Promise<{ run(args: string[]): Promise<void> }>;
+  readonly summary: string;
+  /** Not in the image (docs/image.md). */
+  readonly checkoutOnly?: boolean;
+}
+
+/** In the image everything is JavaScript already. */
+const inImage = import.meta.filename.endsWith('.js');
+
 /**
  * Each command is a module of its own, loaded only when it is called: a node runs many isthmus processes, and none
  * should pay for the code of the others. `run` gets the arguments after the command's name.
  */
-const commands: Readonly<Record<string, { load: () => Promise<{ run(args: string[]): Promise<void> }>; summary: string }>> = {
-  demo: { load: () => import('./demo.ts'), summary: 'the whole guide on this machine: two clusters, one mesh' },
-  lab: { load: () => import('./lab.ts'), summary: 'local clusters on one flat network: up, down, status' },
+const commands: Readonly<Record<string, Command>> = {
+  demo: { load: () => import('./demo.ts'), summary: 'the whole guide on this machine: two clusters, one mesh', checkoutOnly: true },
+  lab: { load: () => import('./lab.ts'), summary: 'local clusters on one flat network: up, down, status', checkoutOnly: true },
   ca: { load: () => import('./ca.ts'), summary: 'a shared root and an intermediate CA per cluster' },
   install: { load: () => import('./install.ts'), summary: 'put the mesh into a cluster' },
   uninstall: { load: () => import('./uninstall.ts'), summary: 'take the mesh out of a cluster' },
@@ -22,8 +32,9 @@ const commands: Readonly<Record<string, { load: () => Promise<{ run(args: string
 };
 
 function usage(): string {
-  const width = Math.max(...Object.keys(commands).map((name) => name.length));
-  const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
+  const listed = Object.entries(commands).filter(([, { checkoutOnly }]) => checkoutOnly !== true || !inImage);
+  const width = Math.max(...listed.map(([name]) => name.length));
+  const lines = listed.map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
   return `usage: isthmus COMMAND\n\n${lines.join('\n')}\n\nisthmus COMMAND --help tells more.\n`;
 }
 
@@ -36,6 +47,9 @@ async function main(args: string[]): Promise<void> {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (command === undefined) {
     throw new IsthmusError('ISTHMUS_USAGE', `unknown command "${name}"`, { hint: 'isthmus help lists the commands' });
+  }
+  if (command.checkoutOnly === true && inImage) {
+    throw new IsthmusError('ISTHMUS_USAGE', `"${name}" is not in the image`, { hint: 'run it from a checkout of Isthmus' });
   }
   await (await command.load()).run(rest);
 }
