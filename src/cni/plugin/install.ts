@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto';
 import {
   chmodSync,
   constants,
   copyFileSync,
+  existsSync,
   mkdirSync,
   readFileSync,
   readdirSync,
@@ -23,6 +25,9 @@ export const pluginName = 'istio-cni';
 /** What the plugin needs beside its start script. */
 const supportFolder = `${pluginName}.d`;
 
+/** Of the folders in it that hold a copy of Node. */
+const runtimePrefix = 'node-';
+
 type InstallConfig = Pick<CniConfig, 'binDir' | 'netDir' | 'confName' | 'nodeBinary' | 'runDir' | 'excludeNamespaces' | 'pod'>;
 
 /** A network configuration list of the CNI specification, as far as it is looked at. */
@@ -38,12 +43,12 @@ interface NetworkConfigList {
 export function installPlugin({ binDir, nodeBinary }: InstallConfig): void {
   const support = path.join(binDir, supportFolder);
   mkdirSync(support, { recursive: true });
-  const source = readFileSync(new URL('./plugin.ts', import.meta.url), 'utf8');
-  replaceFile(path.join(support, 'plugin.mjs'), stripTypeScriptTypes(source), 0o644);
-  if (nodeBinary === undefined) copyNode(path.join(support, 'node'));
-  const node = nodeBinary === undefined ? `"$here/${supportFolder}/node"` : `'${nodeBinary.replaceAll("'", `'\\''`)}'`;
+  replaceFile(path.join(support, 'plugin.mjs'), pluginSource(), 0o644);
+  const copy = nodeBinary === undefined ? copyNode(support) : undefined;
+  const node = copy?.command ?? `'${(nodeBinary ?? '').replaceAll("'", `'\\''`)}'`;
   const script = `#!/bin/sh\n# CNI plugin ${pluginName}, installed by the node agent of Isthmus.\nhere=$(dirname "$0")\nexec ${node} "$here/${supportFolder}/plugin.mjs"\n`;
   replaceFile(path.join(binDir, pluginName), script, 0o755);
+  removeOtherRuntimes(support, copy?.runtime);
 }
 
 /** Takes the plugin's files away again. */
@@ -151,14 +156,63 @@ function readList(file: string): NetworkConfigList {
   return { cniVersion: cniVersion ?? '0.3.1', name: name ?? 'k8s-pod-network', plugins: [plugin] };
 }
 
-/** The running Node, copied once: 100 MB. */
-function copyNode(target: string): void {
-  const { size } = statSync(process.execPath);
-  if (statSync(target, { throwIfNoEntry: false })?.size === size) return;
-  const temporary = `${target}.tmp`;
-  copyFileSync(process.execPath, temporary, constants.COPYFILE_FICLONE);
-  chmodSync(temporary, 0o755);
-  renameSync(temporary, target);
+/** This file's neighbour: TypeScript in a checkout, JavaScript in the image. */
+function pluginSource(): string {
+  const extension = path.extname(import.meta.filename);
+  const source = readFileSync(path.join(import.meta.dirname, `plugin${extension}`), 'utf8');
+  return extension === '.ts' ? stripTypeScriptTypes(source) : source;
+}
+
+/**
+ * The running Node (150 MB) and the libraries that it runs with, its dynamic loader among them: nodes often lack one of them, or
+ * have an older one. They are copied into a folder named by what they are, which appears whole, so that an upgrade never
+ * mixes two sets. Returns the folder's name and the words that start Node in it.
+ */
+function copyNode(support: string): { readonly runtime: string; readonly command: string } {
+  const node = process.execPath;
+  const libraries = sharedLibraries();
+  const hash = createHash('sha256').update(`${process.version} ${statSync(node).size}`);
+  for (const file of libraries) hash.update(path.basename(file)).update(readFileSync(file));
+  const runtime = `${runtimePrefix}${hash.digest('hex').slice(0, 16)}`;
+  const target = path.join(support, runtime);
+  if (!existsSync(target)) {
+    const temporary = `${target}.tmp`;
+    rmSync(temporary, { recursive: true, force: true });
+    mkdirSync(temporary);
+    for (const file of [node, ...libraries]) {
+      const copy = path.join(temporary, file === node ? 'node' : path.basename(file));
+      copyFileSync(file, copy, constants.COPYFILE_FICLONE);
+      chmodSync(copy, 0o755);
+    }
+    renameSync(temporary, target);
+  }
+  const folder = `"$here"/${supportFolder}/${runtime}`;
+  const loader = libraries.map((file) => path.basename(file)).find((name) => name.startsWith('ld-'));
+  return { runtime, command: loader === undefined ? `${folder}/node` : `${folder}/${loader} --library-path ${folder} ${folder}/node` };
+}
+
+/** Copies of Node that the start script does not name any more. */
+function removeOtherRuntimes(support: string, runtime: string | undefined): void {
+  for (const name of readdirSync(support)) {
+    if (name.startsWith(runtimePrefix) && name !== runtime) rmSync(path.join(support, name), { recursive: true, force: true });
+  }
+}
+
+/** Of process.report, what its types leave out. */
+interface Report {
+  /** Without this the report asks for the host names of every peer. */
+  excludeNetwork: boolean;
+  getReport(): { readonly sharedObjects: readonly string[] };
+}
+
+/** The files of the shared libraries in this process. The kernel's vDSO is none; addons are not Node's. */
+function sharedLibraries(): readonly string[] {
+  const report = process.report as unknown as Report;
+  const { excludeNetwork } = report;
+  report.excludeNetwork = true;
+  const { sharedObjects } = report.getReport();
+  report.excludeNetwork = excludeNetwork;
+  return sharedObjects.filter((file) => path.isAbsolute(file) && /\.so(?:\.|$)/.test(path.basename(file)));
 }
 
 function replaceFile(file: string, content: string, mode: number): void {

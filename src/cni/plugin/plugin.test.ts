@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
@@ -165,12 +165,26 @@ suite('CNI plugin', () => {
 
   test('with a copy of Node where the node has none', async () => {
     installPlugin(config({ nodeBinary: undefined }));
-    const copy = path.join(folder, 'bin', 'istio-cni.d', 'node');
-    assert.equal(statSync(copy).size, statSync(process.execPath).size);
-    assert.match(
-      await runCommand(path.join(folder, 'bin', 'istio-cni'), [], { env: { CNI_COMMAND: 'VERSION', PATH: '/usr/bin:/bin' } }),
-      /supportedVersions/,
-    );
+    const support = path.join(folder, 'bin', 'istio-cni.d');
+    const copies = (): string[] => readdirSync(support).filter((name) => name.startsWith('node-'));
+    const [copy = '', ...more] = copies();
+    assert.deepEqual(more, []);
+    assert.equal(statSync(path.join(support, copy, 'node')).size, statSync(process.execPath).size);
+    // The loader that it comes with runs it, with no library of the node.
+    const program = path.join(folder, 'bin', 'istio-cni');
+    const env = { CNI_COMMAND: 'VERSION', PATH: '/usr/bin:/bin', LD_DEBUG: 'libs', LD_DEBUG_OUTPUT: path.join(folder, 'loaded') };
+    assert.match(await runCommand(program, [], { env }), /supportedVersions/);
+    // The script's shell comes first in the same file: it was the same process.
+    const loaded = readdirSync(folder).filter((name) => name.startsWith('loaded.'));
+    const texts = loaded.map((name) => readFileSync(path.join(folder, name), 'utf8')).filter((text) => text.includes(copy));
+    assert.equal(texts.length, 1);
+    const ofNode = texts[0]?.slice(texts[0].indexOf(copy)) ?? '';
+    const folders = [...ofNode.matchAll(/calling init: (\/.*)/g)].map(([, file = '']) => path.dirname(file));
+    assert.deepEqual([...new Set(folders)], [path.join(support, copy)]);
+    // An upgrade leaves no older copy behind.
+    mkdirSync(path.join(support, 'node-older'));
+    installPlugin(config({ nodeBinary: undefined }));
+    assert.deepEqual(copies(), [copy]);
     uninstallPlugin(config());
   });
 
