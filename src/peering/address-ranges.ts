@@ -1,5 +1,7 @@
 import ipaddr from 'ipaddr.js';
 
+import { addressBytes, addressText } from '../mesh/index.ts';
+
 type Range = readonly [address: ipaddr.IPv4 | ipaddr.IPv6, bits: number];
 
 /** CIDRs that can be asked whether they hold an address or overlap others. */
@@ -19,6 +21,11 @@ export class AddressRanges {
       ranges.push(ipaddr.parseCIDR(text));
     }
     return new AddressRanges(ranges);
+  }
+
+  /** Those of the texts that are CIDRs. */
+  static parseValid(texts: readonly string[]): AddressRanges {
+    return new AddressRanges(texts.filter((text) => ipaddr.isValidCIDR(text)).map((text) => ipaddr.parseCIDR(text)));
   }
 
   get isEmpty(): boolean {
@@ -61,4 +68,10 @@ export function isPodAddress(bytes: Uint8Array): boolean {
   if (bytes.length === 4 && (bytes[0] ?? 0) >= firstReserved) return false;
   const range = ipaddr.fromByteArray([...bytes]).range();
   return !['unspecified', 'broadcast', 'multicast', 'linkLocal', 'loopback', 'ipv4Mapped'].includes(range);
+}
+
+/** An address in the one way of writing that equal addresses share; undefined when it is none. */
+export function canonicalAddress(text: string): string | undefined {
+  const bytes = addressBytes(text);
+  return bytes === undefined ? undefined : addressText(bytes);
 }

@@ -21,29 +21,55 @@ export const ownedLabels: readonly string[] = [
 /** Likewise, annotations. */
 export const ownedAnnotations: readonly string[] = [annotations.redirection];
 
-/** The entry that gives a global service its name. Its own pods join by the parent's selector, those of peers by the workloadSelector. */
-export function serviceEntry(service: GlobalService, rootNamespace: string): ServiceEntry {
-  const { name, namespace } = service;
+/** Where the entries of a service stand, and whom its ServiceEntry selects there. */
+export interface EntryPlace {
+  readonly namespace: string;
+  /**
+   * The selector of the local Service, when its pods are to join by it, with their ports by number: in the service's own namespace.
+   * Undefined: the ServiceEntry selects WorkloadEntries alone.
+   */
+  readonly local?:
+    { readonly selector: Readonly<Record<string, string>>; readonly targetPorts: Readonly<Record<number, number>> } | undefined;
+}
+
+/**
+ * The entry that gives a global service its name. In the root namespace its own pods join by the parent's selector, those of peers by the
+ * workloadSelector; elsewhere both join by that.
+ */
+export function serviceEntry(service: GlobalService, { namespace, local }: EntryPlace): ServiceEntry {
   return {
     apiVersion: 'networking.istio.io/v1',
     kind: 'ServiceEntry',
     metadata: {
-      name: serviceEntryName(namespace, name),
-      namespace: rootNamespace,
-      labels: { ...parentLabels(service), [labels.federatedService]: serviceHash(namespace, name) },
+      name: serviceEntryName(service.namespace, service.name),
+      namespace,
+      labels: { ...parentLabels(service), ...federatedLabel(service) },
     },
     spec: {
-      hosts: [globalHostname(name, namespace)],
+      hosts: [globalHostname(service.name, service.namespace)],
       ports: service.ports.map((port) => ({
         name: port.name,
         number: port.number,
         ...(isProtocol(port.protocol) && { protocol: port.protocol }),
+        ...(local?.targetPorts[port.number] !== undefined && { targetPort: local.targetPorts[port.number] }),
       })),
       resolution: 'STATIC',
-      workloadSelector: { labels: { [labels.federatedService]: serviceHash(namespace, name) } },
+      workloadSelector: { labels: local === undefined ? federatedLabel(service) : { ...local.selector } },
       ...(service.subjectAltNames.length > 0 && { subjectAltNames: [...service.subjectAltNames] }),
     },
   };
+}
+
+/** What every entry of a service that is to be selected carries, whatever else selects it. */
+export function federatedLabel({ namespace, name }: { readonly namespace: string; readonly name: string }): Record<string, string> {
+  return { [labels.federatedService]: serviceHash(namespace, name) };
+}
+
+/**
+ * Whether entries can carry the labels of a selector: none that says where an entry comes from, or changes how it is reached.
+ */
+export function mayCarry(selector: Readonly<Record<string, string>>): boolean {
+  return !ownedLabels.some((label) => label in selector && label !== labels.canonicalName && label !== labels.canonicalRevision);
 }
 
 /** Where a peer is, as far as its entries say so. */
@@ -52,6 +78,10 @@ export interface PeerSite {
   readonly network: string;
   /** From the Gateway's label, for workloads whose node does not say where it is. */
   readonly region: string | undefined;
+  /** CIDRs that it declares as its pods'; empty: it does not say. */
+  readonly podRanges: readonly string[];
+  /** RFC 3339, when it was linked: of two peers that claim one address, the one that was there first has it. */
+  readonly linked: string;
 }
 
 /**
@@ -61,7 +91,7 @@ export interface PeerSite {
 export function gatewayEntry(
   service: { readonly namespace: string; readonly name: string; readonly scope: string },
   peer: PeerSite,
-  place: { readonly rootNamespace: string; readonly flat: boolean; readonly endpoints: number },
+  place: EntryPlace & { readonly flat: boolean; readonly endpoints: number },
 ): WorkloadEntry {
   const { name, namespace } = service;
   return {
@@ -69,11 +99,11 @@ export function gatewayEntry(
     kind: 'WorkloadEntry',
     metadata: {
       name: gatewayEntryName(peer.clusterId, namespace, name),
-      namespace: place.rootNamespace,
+      namespace: place.namespace,
       labels: {
         ...parentLabels(service),
         ...peerLabels(peer),
-        ...(!place.flat && { [labels.federatedService]: serviceHash(namespace, name) }),
+        ...(!place.flat && { ...federatedLabel(service), ...place.local?.selector }),
       },
     },
     spec: {
@@ -84,32 +114,33 @@ export function gatewayEntry(
   };
 }
 
-/** The entry for one pod of a peer, for one global service. Undefined when the pod has none of the service's ports. */
-export function flatEntry(workload: Workload, service: GlobalService, peer: PeerSite, rootNamespace: string): WorkloadEntry | undefined {
-  const { name, namespace } = service;
+/** The entry for one pod of a peer, for one global service. Undefined when the pod has none of the `ports` (names to numbers). */
+export function flatEntry(
+  workload: Workload,
+  service: { readonly namespace: string; readonly name: string; readonly scope: string },
+  peer: PeerSite,
+  { namespace, local, ports }: EntryPlace & { readonly ports: Readonly<Record<string, number>> },
+): WorkloadEntry | undefined {
   const [address] = workload.addresses;
-  const offered = workload.services[`${namespace}/${globalHostname(name, namespace)}`]?.ports ?? [];
-  const ports = service.ports.flatMap((port): [string, number][] => {
-    const target = offered.find(({ servicePort }) => servicePort === port.number);
-    return target === undefined ? [] : [[port.name, target.targetPort]];
-  });
-  if (address === undefined || ports.length === 0) return undefined;
+  if (address === undefined || Object.keys(ports).length === 0) return undefined;
   const locality = localityText(workload.locality) ?? peer.region;
   const isCaptured = workload.tunnelProtocol === TunnelProtocol.HBONE && !workload.nativeTunnel;
   return {
     apiVersion: 'networking.istio.io/v1',
     kind: 'WorkloadEntry',
     metadata: {
-      name: flatEntryName(peer.clusterId, workload.namespace, workload.name, name),
-      namespace: rootNamespace,
+      name: flatEntryName(peer.clusterId, workload.namespace, workload.name, service.name),
+      namespace,
       labels: {
         ...parentLabels(service),
         ...peerLabels(peer),
-        [labels.federatedService]: serviceHash(namespace, name),
+        ...federatedLabel(service),
         ...(workload.canonicalName !== '' && isLabelValue(workload.canonicalName) && { [labels.canonicalName]: workload.canonicalName }),
         ...(workload.canonicalRevision !== '' &&
           isLabelValue(workload.canonicalRevision) && { [labels.canonicalRevision]: workload.canonicalRevision }),
         ...(workload.nativeTunnel && { 'networking.istio.io/tunnel': 'http' }),
+        // Last: what is selected by a label has to carry it.
+        ...local?.selector,
       },
       ...(isCaptured && { annotations: { [annotations.redirection]: 'enabled' } }),
     },
@@ -117,11 +148,22 @@ export function flatEntry(workload: Workload, service: GlobalService, peer: Peer
       address: addressText(address),
       network: workload.network,
       serviceAccount: workload.serviceAccount,
-      ports: Object.fromEntries(ports),
+      ports,
       ...(locality !== undefined && { locality }),
       ...(workload.capacity !== undefined && { weight: workload.capacity }),
     },
   };
+}
+
+/** The ports of a service on a pod of a peer, by their names in the ServiceEntry; only those that the pod has. */
+export function flatPorts(workload: Workload, service: GlobalService): Readonly<Record<string, number>> {
+  const offered = workload.services[`${service.namespace}/${globalHostname(service.name, service.namespace)}`]?.ports ?? [];
+  return Object.fromEntries(
+    service.ports.flatMap((port): [string, number][] => {
+      const target = offered.find(({ servicePort }) => servicePort === port.number);
+      return target === undefined ? [] : [[port.name, target.targetPort]];
+    }),
+  );
 }
 
 function parentLabels({ name, namespace, scope }: { readonly name: string; readonly namespace: string; readonly scope: string }) {

@@ -26,6 +26,16 @@ export function flatEntryName(cluster: string, namespace: string, pod: string, s
   return guarded(`autogenflat.${cluster}.${namespace}.${pod}`, `.${serviceHash(namespace, service)}`);
 }
 
+/**
+ * The name of a service's port in entries that an unmodified istiod reads. It follows from the service and the number alone, so that a port
+ * that is renamed changes no entry, and no entry has a moment in which its ports are called otherwise than the ServiceEntry's. It is no
+ * other service's, whose ServiceEntry may select the same entry. And it is longer than a container's port can be called (15): istiod would take a
+ * pod's port of that name instead of the target port.
+ */
+export function entryPortName(namespace: string, service: string, port: number): string {
+  return `port-${port}-${serviceHash(namespace, service)}`;
+}
+
 function guarded(head: string, tail: string): string {
   if (head.length + tail.length <= maxNameLength) return head + tail;
   const hash = `-${sha256(head).slice(0, 16)}`;

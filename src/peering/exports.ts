@@ -5,7 +5,7 @@ import { FederatedPortSchema, FederatedServiceSchema, type FederatedPort, type F
 import { AppProtocol, type Workload } from '../api/gen/istio/workload_pb.js';
 import type { Namespace, Node, Pod, Service } from '../api/kubernetes.ts';
 import { globalHostname, labels, serviceScopeGlobal } from '../api/names.ts';
-import { flatMap, indexBy, map, type Collection, type Graph } from '../collections/index.ts';
+import { flatMap, indexBy, join, map, type Collection, type Graph } from '../collections/index.ts';
 import {
   isGlobal,
   isPodReady,
@@ -17,6 +17,8 @@ import {
   type ServiceInfo,
 } from '../mesh/index.ts';
 import { formatSpiffe } from '../pki/index.ts';
+import { canonicalAddress } from './address-ranges.ts';
+import { deriveLocalServices, type LocalService } from './local-services.ts';
 import type { PeeringOptions } from './options.ts';
 
 export interface ExportInputs {
@@ -43,6 +45,16 @@ export interface Exports {
   readonly refusals: Collection<ExportRefusal>;
   /** Under the root namespace's name: this cluster's network and pod ranges. */
   readonly site: Collection<Site>;
+  /** What is exported, as its local pods need it in a ServiceEntry. By `<namespace>/<name>`. */
+  readonly local: Collection<LocalService>;
+  readonly namespaces: Collection<NamespaceState>;
+  /** By address as text: Services and nodes of this cluster, where no workload of a peer can be. */
+  readonly ownAddresses: Collection<{ readonly of: string }>;
+}
+
+export interface NamespaceState {
+  /** It is being deleted: nothing new can be written there. */
+  readonly isTerminating: boolean;
 }
 
 /** Where this cluster is. */
@@ -127,7 +139,50 @@ export function deriveExports(graph: Graph, inputs: ExportInputs, options: Peeri
     },
     { name: 'peeringServices' },
   );
-  return { services, workloads, refusals, site };
+  return {
+    services,
+    workloads,
+    refusals,
+    site,
+    local: deriveLocalServices(graph, { exported, bySelector, pods: inputs.pods }),
+    namespaces: map(
+      graph,
+      inputs.namespaces,
+      ({ metadata, status }): NamespaceState => ({
+        isTerminating: metadata.deletionTimestamp !== undefined || status?.phase === 'Terminating',
+      }),
+      { name: 'peeringNamespaces' },
+    ),
+    ownAddresses: deriveOwnAddresses(graph, inputs),
+  };
+}
+
+function deriveOwnAddresses(graph: Graph, inputs: ExportInputs): Collection<{ readonly of: string }> {
+  const ofServices = flatMap(
+    graph,
+    inputs.services,
+    ({ spec = {}, status }, _, key) => {
+      const { clusterIPs = [], clusterIP, externalIPs = [] } = spec;
+      const balancers = (status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) => ip ?? []);
+      const addresses = [...clusterIPs, clusterIP ?? '', ...externalIPs, ...balancers];
+      return addresses.flatMap((address): [string, { readonly of: string }][] => {
+        const text = canonicalAddress(address);
+        return text === undefined ? [] : [[text, { of: `Service ${key}` }]];
+      });
+    },
+    { name: 'peeringServiceAddresses' },
+  );
+  const ofNodes = flatMap(
+    graph,
+    inputs.nodes,
+    ({ metadata, status }) =>
+      (status?.addresses ?? []).flatMap(({ address }): [string, { readonly of: string }][] => {
+        const text = canonicalAddress(address);
+        return text === undefined ? [] : [[text, { of: `node ${metadata.name}` }]];
+      }),
+    { name: 'peeringNodeAddresses' },
+  );
+  return join(graph, [ofServices, ofNodes], { name: 'peeringOwnAddresses' });
 }
 
 function deriveSite(graph: Graph, inputs: ExportInputs, options: PeeringOptions): Collection<Site> {

@@ -253,7 +253,13 @@ export class Importer {
     link.pin();
     if (peer.cluster !== undefined && peer.cluster !== known.clusterId) this.#clear(peer);
     peer.cluster = known.clusterId;
-    this.#sites.set(known.clusterId, { clusterId: known.clusterId, network: known.network, region: peer.gateway.region });
+    this.#sites.set(known.clusterId, {
+      clusterId: known.clusterId,
+      network: known.network,
+      region: peer.gateway.region,
+      podRanges: known.podRanges,
+      linked: peer.gateway.created,
+    });
     const isWhole = !peer.isCurrent;
     this.#copy(peer.services, isWhole ? [...peer.services, ...link.services.keys()] : peer.dirty.services, this.#services, known, (name) =>
       link.believedService(name),

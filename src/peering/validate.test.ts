@@ -19,6 +19,7 @@ const peer: KnownPeer = {
   network: 'flat-network',
   trustDomain: 'cluster.local',
   ranges: ranges('10.20.0.0/16'),
+  podRanges: ['10.20.0.0/16'],
   authorities: [],
 };
 const own = ranges('10.10.0.0/16');
@@ -160,7 +161,7 @@ suite('peers in conflict', () => {
   const candidate = (key: string, created: string, clusterId: string, range: string, network = 'flat-network'): Candidate => ({
     key,
     created,
-    peer: { clusterId, network, trustDomain: 'cluster.local', ranges: ranges(range), authorities: [] },
+    peer: { clusterId, network, trustDomain: 'cluster.local', ranges: ranges(range), podRanges: [range], authorities: [] },
   });
   const codes = (candidates: readonly Candidate[]) =>
     Object.fromEntries([...judgePeers(candidates, own)].map(([key, refusal]) => [key, refusal?.code]));
