@@ -21,7 +21,7 @@ const apply = ['create', 'patch'];
  * the README of charts/isthmus-peering; a test holds that no verb is there without use.
  */
 export function clusterRules({ createNamespaces }: { readonly createNamespaces: boolean }): PolicyRule[] {
-  const classes = Object.values(gatewayClasses);
+  const classes = [gatewayClasses.eastWest];
   return [
     { apiGroups: [''], resources: ['namespaces', 'nodes', 'pods', 'serviceaccounts', 'services'], verbs: follow },
     { apiGroups: ['apps'], resources: ['deployments'], verbs: follow },
