@@ -11,8 +11,9 @@ import { Proxy, requestCertificate, startCluster, startIstiod, type TestCluster,
 /** Each case has a cluster of its own; all of it goes after the case, the last started first. */
 let started = new AsyncDisposableStack();
 afterEach(async () => {
-  await started.disposeAsync();
+  const all = started;
   started = new AsyncDisposableStack();
+  await all.disposeAsync();
 });
 
 const identity = 'spiffe://cluster.local/ns/istio-system/sa/ztunnel';

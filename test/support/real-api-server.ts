@@ -39,6 +39,8 @@ export class RealApiServer implements ApiServer {
   readonly #serviceCidr: string;
   #etcd: { readonly process: Daemon; readonly url: string } | undefined;
   #apiServer: Daemon | undefined;
+  /** When it was starting, milliseconds since 1970. */
+  readonly #starts: { readonly from: number; readonly until: number }[] = [];
 
   private constructor(options: { stateDir: string; port: number; pki: ClusterPki; serviceCidr: string }) {
     this.stateDir = options.stateDir;
@@ -72,6 +74,7 @@ export class RealApiServer implements ApiServer {
 
   /** Starts what does not run, on the same state and port; resolves when requests are answered. */
   async start(): Promise<void> {
+    const from = Date.now();
     this.#etcd ??= await this.#startEtcd();
     this.#apiServer ??= await this.#startApiServer(this.#etcd.url);
     const daemons = [this.#etcd.process, this.#apiServer];
@@ -82,6 +85,7 @@ export class RealApiServer implements ApiServer {
       await this.client.get(resources.namespaces, { name: 'default' }, signal);
     };
     await Promise.race([retry(ready, { initial: 50, max: 200, signal }), ...daemons.map((daemon) => daemon.ended)]);
+    this.#starts.push({ from, until: Date.now() });
   }
 
   /** Kills the API server, keeping etcd and its state. */
@@ -93,7 +97,12 @@ export class RealApiServer implements ApiServer {
   async audited(): Promise<readonly AuditedRequest[]> {
     const lines = (await readFile(auditLogFile(this.stateDir), 'utf8')).split('\n');
     // The last line may be half-written.
-    return lines.slice(0, -1).map((line) => JSON.parse(line) as AuditedRequest);
+    const requests = lines.slice(0, -1).map((line) => JSON.parse(line) as AuditedRequest);
+    // Until it has read them, it denies what Roles allow.
+    return requests.filter(({ requestReceivedTimestamp }) => {
+      const at = Date.parse(requestReceivedTimestamp);
+      return !this.#starts.some(({ from, until }) => at >= from && at <= until);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -192,6 +201,8 @@ export class Daemon {
     });
     const daemon = new Daemon(name, child, log);
     await once(child, 'spawn');
+    // A test that fails before it has disposed of everything ends none the less.
+    child.unref();
     return daemon;
   }
 
@@ -203,6 +214,7 @@ export class Daemon {
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     this.#killed = true;
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#child.ref();
     this.#child.kill(signal);
     await this.#closed;
   }
