@@ -15,6 +15,7 @@ export const errorCodes = {
   LINUX_COMMAND_FAILED: 'a system program (ip, nft, mount) failed',
   // kube
   KUBE_API: 'the API server answered with an error status',
+  KUBE_KIND_MISSING: 'the API server does not serve a kind that the process reads',
   KUBE_UNREACHABLE: 'the API server cannot be reached',
   KUBE_CONFIG: 'a kubeconfig cannot be used',
   // cli
@@ -22,8 +23,10 @@ export const errorCodes = {
   MESH_AMBIGUOUS: 'a cluster has several istiods, and none was chosen',
   MESH_NETWORK_UNSET: "istiod's namespace does not say which network the cluster is in",
   NAMESPACE_MISSING: 'a namespace that is needed does not exist',
+  PEERING_NOT_INSTALLED: 'a cluster has an Istio without peering, and nothing peers for it',
   LINK_NOT_EXPOSED: 'a cluster to be linked has no east-west gateway',
   LINK_DUPLICATE_CLUSTER: 'two clusters to be linked have one cluster id',
+  UNLINK_ENTRIES_LEFT: 'a link is removed, but not what came over it',
   MULTICLUSTER_CHECK_FAILED: 'multicluster check found something wrong',
   DEMO_UNTRUE: 'something that the demo shows did not happen',
   // hbone
@@ -72,7 +75,6 @@ export const errorCodes = {
   // istiod
   ISTIOD_CALLER_UNKNOWN: 'a caller of istiod did not prove who it is',
   ISTIOD_IMPERSONATION_DENIED: 'a node proxy asked for a certificate that it may not have',
-  ISTIOD_KIND_MISSING: 'the API server does not serve a kind that istiod reads',
   // lab
   LAB_ALREADY_RUNNING: 'a lab is running already',
   LAB_NOT_RUNNING: 'no lab is running',

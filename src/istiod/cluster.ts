@@ -1,9 +1,9 @@
 import type { Deployment, Gateway, GatewayClass, KubeObject, ServiceAccount } from '../api/kubernetes.ts';
-import { apiVersionOf, resources, type ResourceType } from '../api/resources.ts';
+import { resources, type ResourceType } from '../api/resources.ts';
 import { labels } from '../api/names.ts';
 import { source, type Collection, type Graph, type Source } from '../collections/index.ts';
-import { describeError, retry, type Logger } from '../core/index.ts';
-import { Informer, KubeApiError, type Change, type KubeClient } from '../kube/index.ts';
+import type { Logger } from '../core/index.ts';
+import { InformerGroup, type Change, type Informer, type KubeClient } from '../kube/index.ts';
 import type { MeshInputs } from '../mesh/index.ts';
 
 /**
@@ -31,13 +31,8 @@ export interface Cluster {
 
 export function watchCluster(options: { readonly client: KubeClient; readonly graph: Graph; readonly log: Logger }): Cluster {
   const { client, graph, log } = options;
-  const all: Followed[] = [];
-
-  const follow = <T extends KubeObject>(type: ResourceType<T>, labelSelector?: string): Informer<T> => {
-    const informer = new Informer({ client, type, log, labelSelector });
-    all.push({ informer: informer, type });
-    return informer;
-  };
+  const group = new InformerGroup({ client, log });
+  const follow = <T extends KubeObject>(type: ResourceType<T>, labelSelector?: string): Informer<T> => group.add(type, { labelSelector });
   const feed = <T extends KubeObject>(informer: Informer<T>): Source<T> => {
     const into = source<T>(graph, { name: informer.type.plural });
     informer.onChange((changes) => graph.batch(() => changes.forEach((change) => apply(into, change))));
@@ -68,80 +63,10 @@ export function watchCluster(options: { readonly client: KubeClient; readonly gr
     peerAuthentications: feed(follow(resources.peerAuthentications)),
     gateways: feed(informers.gateways),
   };
-  const { promise: synced, resolve, reject } = Promise.withResolvers<undefined>();
-  // Whoever awaits it hears of a failure; nobody has to.
-  synced.catch(() => undefined);
-  return {
-    inputs,
-    informers,
-    synced: synced.then(() => undefined),
-    run: async (signal) => {
-      const running: Promise<void>[] = [];
-      const ready = all.map(async ({ informer, type }) => {
-        const isServed = await retryServed(client, type, signal, log);
-        running.push(isServed ? informer.run(signal) : runWhenServed({ client, type, informer, log }, signal));
-        if (isServed) await informer.synced;
-      });
-      Promise.all(ready).then(() => resolve(undefined), reject);
-      await Promise.allSettled(ready);
-      await Promise.all(running);
-    },
-  };
-}
-
-interface Followed {
-  readonly informer: Pick<Informer<KubeObject>, 'run' | 'synced'>;
-  readonly type: ResourceType;
+  return { inputs, informers, synced: group.synced, run: (signal) => group.run(signal) };
 }
 
 function apply<T extends KubeObject>(into: Source<T>, change: Change<T>): void {
   if (change.type === 'delete') into.delete(change.key);
   else into.set(change.key, change.object);
-}
-
-/** Whether the API server serves a kind now; waits for a server that does not answer. */
-async function retryServed(client: KubeClient, type: ResourceType, signal: AbortSignal, log: Logger): Promise<boolean> {
-  return await retry(() => isServed(client, type, signal), {
-    initial: 200,
-    max: 5_000,
-    signal,
-    onFailure: (error) => log.warn({ kind: type.kind, error: describeError(error) }, 'API server not ready'),
-  });
-}
-
-async function isServed(client: KubeClient, type: ResourceType, signal: AbortSignal): Promise<boolean> {
-  // The kinds of Kubernetes itself are always there.
-  if (!type.group.includes('.') || (type.group.endsWith('.k8s.io') && type.group !== 'gateway.networking.k8s.io')) return true;
-  try {
-    const path = `/apis/${apiVersionOf(type)}`;
-    const list = (await client.request({ method: 'GET', path, signal })) as { resources?: readonly { name?: string }[] } | undefined;
-    return list?.resources?.some(({ name }) => name === type.plural) ?? false;
-  } catch (error) {
-    // A group that nobody serves is answered by the web server beneath, without a reason.
-    if (error instanceof KubeApiError && error.httpCode === 404) return false;
-    throw error;
-  }
-}
-
-/** Waits for the CRD of a kind, and follows the kind from then on. */
-async function runWhenServed(
-  { client, type, informer, log }: Followed & { readonly client: KubeClient; readonly log: Logger },
-  signal: AbortSignal,
-): Promise<void> {
-  log.warn({ kind: type.kind, group: type.group, code: 'ISTIOD_KIND_MISSING' }, 'kind not served; waiting for its CRD');
-  const established = new AbortController();
-  const definitions = new Informer({
-    client,
-    type: resources.customResourceDefinitions,
-    fieldSelector: `metadata.name=${type.plural}.${type.group}`,
-    log,
-  });
-  definitions.onChange((changes) => {
-    const there = changes.some(({ object }) =>
-      object?.status?.conditions?.some(({ type: condition, status }) => condition === 'Established' && status === 'True'),
-    );
-    if (there) established.abort();
-  });
-  await definitions.run(AbortSignal.any([signal, established.signal]));
-  if (!signal.aborted) await informer.run(signal);
 }

@@ -104,8 +104,18 @@ export class KubeClient implements Disposable {
   /** All objects, in pages of 500. Items of a list carry no apiVersion and kind on the wire; here they do. */
   async list<T extends KubeObject>(type: ResourceType<T>, options: ListOptions = {}): Promise<ObjectList<T>> {
     const items: T[] = [];
+    let resourceVersion = '';
+    for await (const page of this.pages(type, options)) {
+      items.push(...page.items);
+      resourceVersion = page.resourceVersion;
+    }
+    return { items, resourceVersion };
+  }
+
+  /** The same, page by page: what is not kept of one page need not stay in memory until the last is there. */
+  async *pages<T extends KubeObject>(type: ResourceType<T>, options: ListOptions = {}): AsyncGenerator<ObjectList<T>, void, void> {
     let next: string | undefined;
-    for (;;) {
+    do {
       const query = listQuery(options, next === undefined ? { limit: '500' } : { limit: '500', continue: next });
       const page = (await this.transport.json({
         method: 'GET',
@@ -113,10 +123,10 @@ export class KubeClient implements Disposable {
         ...(options.metadataOnly === true && { accept: `application/json;as=PartialObjectMetadataList;${partialObject}` }),
         signal: options.signal,
       })) as { items?: T[]; metadata?: { resourceVersion?: string; continue?: string } };
-      for (const item of page.items ?? []) items.push({ ...item, apiVersion: apiVersionOf(type), kind: type.kind });
+      const items = (page.items ?? []).map((item) => ({ ...item, apiVersion: apiVersionOf(type), kind: type.kind }));
+      yield { items, resourceVersion: page.metadata?.resourceVersion ?? '' };
       next = page.metadata?.continue;
-      if (next === undefined || next === '') return { items, resourceVersion: page.metadata?.resourceVersion ?? '' };
-    }
+    } while (next !== undefined && next !== '');
   }
 
   /** Changes from a version on, until the server or the signal ends it. */

@@ -25,6 +25,8 @@ export interface InformerOptions<T extends KubeObject> {
   readonly fieldSelector?: string | undefined;
   /** Ask for metadata alone; see ListOptions. */
   readonly metadataOnly?: boolean | undefined;
+  /** What is kept of an object, so that a copy of many takes little memory; default: all. Its metadata's name, namespace, uid and resourceVersion have to stay. */
+  readonly keep?: ((object: T) => T) | undefined;
   readonly log?: Logger | undefined;
 }
 
@@ -107,15 +109,20 @@ export class Informer<T extends KubeObject> {
 
   async #relist(signal: AbortSignal): Promise<void> {
     const { client, type, namespace, labelSelector, fieldSelector, metadataOnly } = this.#options;
-    const list = await client.list(type, { namespace, labelSelector, fieldSelector, metadataOnly, signal });
+    const objects: T[] = [];
+    let version = '';
+    for await (const page of client.pages(type, { namespace, labelSelector, fieldSelector, metadataOnly, signal })) {
+      for (const object of page.items) objects.push(this.#kept(object));
+      version = page.resourceVersion;
+    }
     const gone = new Set(this.#objects.keys());
     const changes: Change<T>[] = [];
-    for (const object of list.items) {
+    for (const object of objects) {
       gone.delete(keyOf(object));
       this.#put(object, changes);
     }
     for (const key of gone) this.#remove(key, changes);
-    this.#version = list.resourceVersion;
+    this.#version = version;
     this.#tell(changes);
     if (!this.#hasSynced) {
       this.#hasSynced = true;
@@ -130,10 +137,14 @@ export class Informer<T extends KubeObject> {
       onEvent();
       const changes: Change<T>[] = [];
       if (event.type === 'DELETED') this.#remove(keyOf(event.object), changes);
-      else if (event.type !== 'BOOKMARK') this.#put(event.object, changes);
+      else if (event.type !== 'BOOKMARK') this.#put(this.#kept(event.object), changes);
       this.#version = event.object.metadata.resourceVersion ?? this.#version;
       this.#tell(changes);
     }
+  }
+
+  #kept(object: T): T {
+    return this.#options.keep?.(object) ?? object;
   }
 
   #put(object: T, changes: Change<T>[]): void {
