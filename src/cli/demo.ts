@@ -24,7 +24,8 @@ import {
 } from './demo/guide.ts';
 import { createMeshCa } from './demo/mesh-ca.ts';
 import { install } from './install/install.ts';
-import { printReport, type Finding } from './multicluster/check.ts';
+import type { ClusterReport } from './multicluster/check.ts';
+import { printReport } from './multicluster/report.ts';
 import { getTable } from './table.ts';
 
 interface Options {
@@ -55,7 +56,7 @@ async function demo(keep: boolean): Promise<void> {
   const begun = performance.now();
   const phases: { readonly name: string; readonly ms: number }[] = [];
   const clusters: DemoCluster[] = [];
-  const reports = new Map<DemoCluster, readonly Finding[]>();
+  const reports = new Map<DemoCluster, ClusterReport>();
   let kubeconfig = '';
   let memory = '';
   const running = { lab: false };
@@ -139,7 +140,7 @@ async function demo(keep: boolean): Promise<void> {
 }
 
 /** Prints what the guide prints, each from the cluster it comes from. Throws DEMO_UNTRUE when an answer is missing. */
-async function show(clusters: readonly DemoCluster[], reports: ReadonlyMap<DemoCluster, readonly Finding[]>): Promise<void> {
+async function show(clusters: readonly DemoCluster[], reports: ReadonlyMap<DemoCluster, ClusterReport>): Promise<void> {
   const section = async (command: string, type: (typeof resources)[keyof typeof resources], namespace: string): Promise<void> => {
     for (const { client, name } of clusters) {
       process.stdout.write(`\n$ kubectl get ${command} -n ${namespace} --context ${name}\n${await getTable(client, type, namespace)}`);
@@ -149,7 +150,8 @@ async function show(clusters: readonly DemoCluster[], reports: ReadonlyMap<DemoC
   await section('gateway', resources.gateways, gatewayNamespace);
   for (const cluster of clusters) {
     process.stdout.write(`\n$ isthmus multicluster check --context ${cluster.name}\n`);
-    printReport(reports.get(cluster) ?? [], false);
+    const report = reports.get(cluster);
+    if (report !== undefined) printReport(report, false);
   }
   await section('serviceentry', resources.serviceEntries, istioNamespace);
   await section('workloadentry', resources.workloadEntries, istioNamespace);

@@ -24,7 +24,7 @@ const commands: Readonly<Record<string, Command>> = {
   ca: { load: () => import('./ca.ts'), summary: 'a shared root and an intermediate CA per cluster' },
   install: { load: () => import('./install.ts'), summary: 'put the mesh into a cluster' },
   uninstall: { load: () => import('./uninstall.ts'), summary: 'take the mesh out of a cluster' },
-  multicluster: { load: () => import('./multicluster.ts'), summary: 'expose, link and check clusters' },
+  multicluster: { load: () => import('./multicluster.ts'), summary: 'expose, link, unlink and check clusters, and show their peers' },
   version: { load: () => import('./version.ts'), summary: 'the version of this program' },
   istiod: { load: () => import('./istiod.ts'), summary: 'the control plane process' },
   ztunnel: { load: () => import('./ztunnel.ts'), summary: 'the node proxy process' },
@@ -54,6 +54,13 @@ async function main(args: string[]): Promise<void> {
   await (await command.load()).run(rest);
 }
 
+/** 64 for wrong usage, as istioctl has it; 2 when `multicluster check` has found failures, 1 being its warnings; else 1. */
+function exitCodeOf(error: unknown): number {
+  if (!(error instanceof IsthmusError)) return 1;
+  if (error.code === 'ISTHMUS_USAGE') return 64;
+  return error.code === 'MULTICLUSTER_CHECK_FAILED' ? 2 : 1;
+}
+
 // Node writes its compile cache when a process ends well; one that runs until it is killed would leave nothing for the next,
 // which then starts slower and keeps 15 MB more: what strips the types from TypeScript.
 setTimeout(flushCompileCache, 3_000).unref();
@@ -62,5 +69,5 @@ try {
   await main(process.argv.slice(2));
 } catch (error) {
   process.stderr.write(`isthmus: ${describeError(error)}\n`);
-  process.exitCode = error instanceof IsthmusError && error.code === 'ISTHMUS_USAGE' ? 64 : 1;
+  process.exitCode = exitCodeOf(error);
 }

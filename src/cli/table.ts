@@ -26,7 +26,8 @@ function cellText(cell: unknown): string {
   return typeof cell === 'string' ? cell : JSON.stringify(cell);
 }
 
-function alignColumns(rows: readonly (readonly string[])[]): string {
+/** Rows of cells as lines, each column as wide as its widest cell, three spaces between. */
+export function alignColumns(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   const lines = rows.map((row) =>
     row

@@ -28,6 +28,10 @@ export const errorCodes = {
   LINK_DUPLICATE_CLUSTER: 'two clusters to be linked have one cluster id',
   UNLINK_ENTRIES_LEFT: 'a link is removed, but not what came over it',
   MULTICLUSTER_CHECK_FAILED: 'multicluster check found something wrong',
+  INSTALL_PEERING_BUILT_IN: 'peering was to go beside an istiod that peers by itself',
+  INSTALL_NETWORK_DIFFERS: 'a cluster is in another network than the one that was given',
+  INSTALL_GATEWAY_API_MISSING: 'a cluster has no Gateway API',
+  UNINSTALL_NOT_OURS: 'an istiod was to be removed that somebody else installed',
   DEMO_UNTRUE: 'something that the demo shows did not happen',
   // hbone
   HBONE_PROTOCOL: 'the peer broke the rules of HTTP/2, HPACK or CONNECT',

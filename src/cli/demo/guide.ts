@@ -10,8 +10,9 @@ import { describeError, IsthmusError, sleep, withTimeout } from '../../core/inde
 import { execInPod, waitForObjects, type KubeClient } from '../../kube/index.ts';
 import { applyObjects } from '../apply.ts';
 import { isDeploymentReady } from '../install/install.ts';
-import { checkCluster, type Finding } from '../multicluster/check.ts';
+import { checkCluster, type ClusterReport } from '../multicluster/check.ts';
 import { expose, waitForProgrammed } from '../multicluster/expose.ts';
+import { worstOf } from '../multicluster/findings.ts';
 import { link } from '../multicluster/link.ts';
 
 /** One of the guide's clusters. */
@@ -46,8 +47,7 @@ export async function linkClusters(clusters: readonly DemoCluster[], print: (lin
 }
 
 /** Waits until `multicluster check` passes in a cluster, told by its Gateways' changes; resolves with the report. */
-export async function waitForCheck({ client, name }: DemoCluster): Promise<readonly Finding[]> {
-  let report: readonly Finding[] = [];
+export async function waitForCheck({ client, name }: DemoCluster): Promise<ClusterReport> {
   await waitForObjects({ client, type: resources.gateways, what: `${name}: peers to be connected`, timeout: patience }, (gateways) =>
     gateways.some(
       ({ spec, status }) =>
@@ -55,8 +55,8 @@ export async function waitForCheck({ client, name }: DemoCluster): Promise<reado
         status?.conditions?.some(({ type, status: is }) => type === 'gloo.solo.io/PeeringSucceeded' && is === 'True'),
     ),
   );
-  report = await checkCluster({ client, istioNamespace, peers: true });
-  const failed = report.filter(({ passed }) => !passed);
+  const report = await checkCluster({ client, istioNamespace, peers: true });
+  const failed = report.lines.filter(({ findings }) => worstOf(findings) === 'failure');
   if (failed.length > 0)
     throw new IsthmusError('DEMO_UNTRUE', `${name}: ${failed.map(({ check, message }) => `${check}: ${message}`).join('; ')}`);
   return report;

@@ -1,109 +1,141 @@
-import type { Gateway, Pod } from '../../api/kubernetes.ts';
-import { conditionTypes, gatewayClasses, labels } from '../../api/names.ts';
-import { resources } from '../../api/resources.ts';
-import type { KubeClient } from '../../kube/index.ts';
-import { isProgrammed } from './expose.ts';
+import { resources, type ResourceType } from '../../api/resources.ts';
+import { IsthmusError, withTimeout } from '../../core/index.ts';
+import { Informer, type KubeClient } from '../../kube/index.ts';
+import { readClusterFacts, type ClusterFacts } from './cluster-facts.ts';
+import { checkCni, checkComponentPods, checkEnvironment, checkLicense, checkVersions } from './component-checks.ts';
+import { checkEntries, checkServices } from './entry-checks.ts';
+import { worstOf, type CheckLine, type Severity } from './findings.ts';
+import type { IstiodChoice } from './find-istio.ts';
+import { checkCertificates, checkGateways, checkNetwork, checkPeers, type Neighbours } from './link-checks.ts';
 
-/** One line of the report. The texts are the guide's: scripts read them. */
-export interface Finding {
-  /** `License Check`, `Pod Check (istiod)`, … */
-  readonly check: string;
-  readonly passed: boolean;
-  readonly message: string;
-  readonly details: readonly string[];
+/** What was found in one cluster. */
+export interface ClusterReport {
+  /** Of the kubeconfig. */
+  readonly context: string;
+  readonly clusterId: string;
+  /** True for our own istiod, beside which only the guide's lines are shown. */
+  readonly isIsthmus: boolean;
+  readonly lines: readonly CheckLine[];
 }
 
-export interface CheckOptions {
-  readonly client: KubeClient;
-  readonly istioNamespace: string;
-  /** False before linking. */
+export interface CheckOptions extends IstiodChoice {
+  /** Several are compared with each other as well. */
+  readonly clients: readonly KubeClient[];
+  /** False before linking: leaves out the links and what came over them. */
   readonly peers: boolean;
 }
 
-/** Checks one cluster by what its API server says now. */
-export async function checkCluster({ client, istioNamespace, peers }: CheckOptions): Promise<readonly Finding[]> {
-  const { items: pods } = await client.list(resources.pods);
-  const { items: gateways } = await client.list(resources.gateways);
-  const inMesh = pods.filter((pod) => pod.metadata.namespace === istioNamespace);
-  const eastWest = gateways.filter((gateway) => gateway.spec.gatewayClassName === gatewayClasses.eastWest);
-  const remote = gateways.filter((gateway) => gateway.spec.gatewayClassName === gatewayClasses.remote);
-  const gatewayPods = pods.filter((pod) =>
-    eastWest.some(
-      ({ metadata }) => metadata.namespace === pod.metadata.namespace && metadata.name === pod.metadata.labels?.[labels.gatewayName],
-    ),
-  );
-  const nodes = (await client.list(resources.nodes)).items.length;
+/**
+ * Checks clusters by what their API servers say now. Throws MESH_NOT_INSTALLED, MESH_AMBIGUOUS, KUBE_API, KUBE_UNREACHABLE.
+ */
+export async function checkClusters({ clients, peers, ...choice }: CheckOptions): Promise<readonly ClusterReport[]> {
+  const clusters = await Promise.all(clients.map((client) => readClusterFacts(client, choice)));
+  return clusters.map((facts, at): ClusterReport => {
+    const neighbours = { all: clusters.filter((other) => other !== facts), earlier: clusters.slice(0, at) };
+    const { mesh, context } = facts;
+    return { context, clusterId: mesh.clusterId, isIsthmus: mesh.istiod.isIsthmus, lines: linesOf(facts, neighbours, peers) };
+  });
+}
+
+/** {@link checkClusters} for one cluster: its report's lines. */
+export async function checkCluster({
+  client,
+  ...options
+}: { readonly client: KubeClient } & Omit<CheckOptions, 'clients'>): Promise<ClusterReport> {
+  const [report] = await checkClusters({ ...options, clients: [client] });
+  if (report === undefined) throw new IsthmusError('ISTHMUS_INTERNAL', 'a check without a report');
+  return report;
+}
+
+/** In the guide's order; the lines that it does not have stand where newer releases have them. */
+function linesOf(facts: ClusterFacts, neighbours: Neighbours, peers: boolean): readonly CheckLine[] {
   return [
-    { check: 'License Check', passed: true, message: 'license is valid for multicluster (none is needed)', details: [] },
-    checkPods('istiod', inMesh.filter(hasLabel('app', 'istiod')), 1, `no istiod deployment found in namespace "${istioNamespace}"`),
-    checkPods('ztunnel', inMesh.filter(hasLabel('app', 'ztunnel')), nodes, `no ztunnel daemonset found in namespace "${istioNamespace}"`),
-    checkPods('eastwest gateway', gatewayPods, eastWest.length, 'no eastwest gateway pods found'),
-    checkGateways(eastWest),
-    ...(peers ? [checkPeers(remote)] : []),
+    checkEnvironment(facts),
+    checkLicense(),
+    checkVersions(facts),
+    checkCni(facts),
+    ...checkComponentPods(facts),
+    checkGateways(facts),
+    ...(peers ? [checkPeers(facts, neighbours)] : []),
+    checkCertificates(facts, neighbours),
+    checkNetwork(facts, neighbours),
+    ...(peers ? [checkServices(facts), checkEntries(facts)] : []),
   ];
 }
 
-/** Prints the report as the guide does; true when every check passed. */
-export function printReport(findings: readonly Finding[], verbose: boolean): boolean {
-  for (const { check, passed, message, details } of findings) {
-    if (verbose) process.stdout.write(`\n--- ${check} ---\n`);
-    if (verbose || !passed) for (const detail of details) process.stdout.write(`   ${detail}\n`);
-    process.stdout.write(`${passed ? '✅' : '❌'} ${check}: ${message}\n`);
-  }
-  return findings.every(({ passed }) => passed);
+/** The worst of what was found. */
+export function severityOf(reports: readonly ClusterReport[]): Severity | 'ok' {
+  return worstOf(reports.flatMap(({ lines }) => lines.flatMap(({ findings }) => findings)));
 }
 
-function hasLabel(name: string, value: string): (pod: Pod) => boolean {
-  return (pod) => pod.metadata.labels?.[name] === value;
-}
-
-function checkPods(what: string, pods: readonly Pod[], atLeast: number, none: string): Finding {
-  const check = `Pod Check (${what})`;
-  const details = pods.map(
-    (pod) =>
-      `${pod.metadata.namespace ?? ''}/${pod.metadata.name}: ${pod.status?.phase ?? 'Unknown'}${isReady(pod) ? ', ready' : ', not ready'}`,
-  );
-  if (pods.length === 0) return { check, passed: false, message: none, details };
-  const healthy = pods.filter((pod) => pod.metadata.deletionTimestamp === undefined && isReady(pod)).length;
-  if (healthy === pods.length && healthy >= atLeast) return { check, passed: true, message: 'all pods healthy', details };
-  return { check, passed: false, message: `${String(healthy)} of ${String(Math.max(atLeast, pods.length))} pods healthy`, details };
-}
-
-function isReady(pod: Pod): boolean {
-  return (
-    pod.status?.phase === 'Running' && (pod.status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false)
-  );
-}
-
-function checkGateways(gateways: readonly Gateway[]): Finding {
-  const check = 'Gateway Check';
-  const details = gateways.map(
-    (gateway) =>
-      `${nameOf(gateway)}: Programmed ${isProgrammed(gateway) ? 'True' : 'False'}, ${gateway.status?.addresses?.map(({ value }) => value).join(', ') ?? 'no address'}`,
-  );
-  if (gateways.length === 0) return { check, passed: false, message: 'no configured eastwest gateways', details };
-  if (gateways.every(isProgrammed)) return { check, passed: true, message: 'all eastwest gateways programmed', details };
-  return { check, passed: false, message: 'found eastwest gateway(s) that are not programmed', details };
-}
-
-function checkPeers(gateways: readonly Gateway[]): Finding {
-  const check = 'Peers Check';
-  const wanted = [conditionTypes.peerConnected, conditionTypes.peeringSucceeded];
-  const stateOf = (gateway: Gateway, type: string) => gateway.status?.conditions?.find((condition) => condition.type === type);
-  const isConnected = (gateway: Gateway): boolean => wanted.every((type) => stateOf(gateway, type)?.status === 'True');
-  const details = gateways.flatMap((gateway) => {
-    const cluster = gateway.metadata.labels?.[labels.cluster] ?? gateway.metadata.name;
-    const conditions = wanted.map((type) => {
-      const state = stateOf(gateway, type);
-      return `${type}: ${state?.status ?? 'Unknown'}${state === undefined || state.status === 'True' ? '' : ` (${state.reason}: ${state.message})`}`;
+/**
+ * Checks again after every change of a Gateway, a Deployment or a DaemonSet, until nothing is found that weighs `failOn` or more, or the
+ * time is over; resolves with the last reports either way.
+ */
+export async function waitForClusters(
+  options: CheckOptions & { readonly timeout: number; readonly failOn: Severity },
+): Promise<readonly ClusterReport[]> {
+  const { clients, timeout, failOn } = options;
+  let reports: readonly ClusterReport[] = [];
+  let last: IsthmusError | undefined;
+  const done = new AbortController();
+  try {
+    await withTimeout('the clusters to pass the check', timeout, async (signal) => {
+      const changes = new Changes(clients, AbortSignal.any([signal, done.signal]));
+      for (;;) {
+        try {
+          reports = await checkClusters(options);
+          last = undefined;
+          const severity = severityOf(reports);
+          if (severity === 'ok' || (severity === 'warning' && failOn === 'failure')) return;
+        } catch (error) {
+          // What is not installed yet may be soon.
+          if (!(error instanceof IsthmusError) || error.code !== 'MESH_NOT_INSTALLED') throw error;
+          last = error;
+        }
+        await changes.next(signal);
+      }
     });
-    return [`Cluster: ${cluster}`, ...conditions, ...(isConnected(gateway) ? [`Connected to ${cluster}`] : [])];
-  });
-  if (gateways.length === 0) return { check, passed: false, message: 'no configured peers', details };
-  if (gateways.every(isConnected)) return { check, passed: true, message: 'all clusters connected', details };
-  return { check, passed: false, message: 'found disconnected cluster(s)', details };
+  } catch (error) {
+    if (!(error instanceof IsthmusError) || error.code !== 'ISTHMUS_TIMEOUT') throw error;
+    if (last !== undefined) throw last;
+  } finally {
+    done.abort();
+  }
+  return reports;
 }
 
-function nameOf(gateway: Gateway): string {
-  return `${gateway.metadata.namespace ?? ''}/${gateway.metadata.name}`;
+/** Tells of changes of what decides over a check, in any of some clusters. */
+class Changes {
+  #pending = Promise.withResolvers<undefined>();
+
+  constructor(clients: readonly KubeClient[], signal: AbortSignal) {
+    const watched: readonly ResourceType[] = [
+      resources.gateways,
+      resources.deployments,
+      resources.daemonSets,
+      resources.namespaces,
+      resources.workloadEntries,
+    ];
+    for (const client of clients) {
+      for (const type of watched) {
+        const informer = new Informer({ client, type });
+        informer.onChange(() => this.#pending.resolve(undefined));
+        void informer.run(signal);
+      }
+    }
+  }
+
+  /** Resolves at the first change since the last call; several at one time count once. */
+  async next(signal: AbortSignal): Promise<void> {
+    const aborted = Promise.withResolvers<never>();
+    const abort = (): void => aborted.reject(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      await Promise.race([this.#pending.promise, aborted.promise]);
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+    this.#pending = Promise.withResolvers<undefined>();
+  }
 }

@@ -5,23 +5,28 @@ import { annotations, gatewayClasses, labels, ports } from '../../api/names.ts';
 import { resources } from '../../api/resources.ts';
 import { IsthmusError } from '../../core/index.ts';
 import { waitForObjects, type KubeClient } from '../../kube/index.ts';
-import { readMeshIdentity, type MeshIdentity } from './mesh-identity.ts';
+import type { IstiodChoice } from './find-istio.ts';
+import { findMesh, identityOf, isPeeringThere, type MeshIdentity } from './mesh-identity.ts';
 
-export interface ExposeOptions {
+export interface ExposeOptions extends IstiodChoice {
   readonly client: KubeClient;
   readonly namespace: string;
-  readonly istioNamespace: string;
   /** Print instead of applying. */
   readonly generate: boolean;
-  /** Wait until the Gateway is programmed, a minute at most. */
+  /** Wait until the Gateway is programmed, `timeout` at most. */
   readonly wait: boolean;
+  /** Milliseconds; default a minute. */
+  readonly timeout?: number;
   /** Where the result goes, a line each. */
   readonly print: (line: string) => void;
 }
 
-/** Creates the cluster's east-west gateway. Throws MESH_NOT_INSTALLED, NAMESPACE_MISSING, ISTHMUS_TIMEOUT. */
-export async function expose({ client, namespace, istioNamespace, generate, wait, print }: ExposeOptions): Promise<void> {
-  const gateway = eastWestGateway(namespace, await readMeshIdentity(client, { istioNamespace }));
+/**
+ * Creates the cluster's east-west gateway. Throws MESH_NOT_INSTALLED, MESH_AMBIGUOUS, NAMESPACE_MISSING, ISTHMUS_TIMEOUT, and with `wait`
+ * PEERING_NOT_INSTALLED.
+ */
+export async function expose({ client, namespace, generate, wait, timeout = 60_000, print, ...choice }: ExposeOptions): Promise<void> {
+  const gateway = eastWestGateway(namespace, identityOf(client, await findMesh(client, choice)));
   if (generate) {
     print(stringify(gateway).trimEnd());
     return;
@@ -34,21 +39,34 @@ export async function expose({ client, namespace, istioNamespace, generate, wait
   }
   await client.apply(resources.gateways, gateway, { fieldManager: 'istioctl' });
   print(`${context}: Gateway ${namespace}/${gateway.metadata.name} applied`);
-  if (wait) await waitForProgrammed(client, namespace, 60_000);
+  if (!wait) return;
+  const address = await waitForProgrammed(client, namespace, timeout);
+  print(`${context}: Gateway ${namespace}/${gateway.metadata.name} programmed, ${address}`);
 }
 
-/** Waits for the east-west gateway's Programmed condition and resolves with its address. Throws ISTHMUS_TIMEOUT. */
+/**
+ * Waits for the east-west gateway's Programmed condition and resolves with its address. Throws ISTHMUS_TIMEOUT, and
+ * PEERING_NOT_INSTALLED at once when there is nobody to program it.
+ */
 export async function waitForProgrammed(client: KubeClient, namespace: string, timeout: number): Promise<string> {
+  const { context } = client.transport.config;
+  const found = await client.find(resources.gateways, { name: eastWestName, namespace });
+  const address = found === undefined || !isProgrammed(found) ? undefined : addressOf(found);
+  if (address !== undefined) return address;
+  if (!(await isPeeringThere(client))) {
+    const message = `${context}: nobody programs Gateway ${namespace}/${eastWestName}: this Istio has no peering, and there is no Deployment isthmus-peering`;
+    throw new IsthmusError('PEERING_NOT_INSTALLED', message, { hint: `isthmus install --components peering --context ${context}` });
+  }
   const [gateway] = await waitForObjects(
     {
       client,
       type: resources.gateways,
       namespace,
       fieldSelector: `metadata.name=${eastWestName}`,
-      what: `${client.transport.config.context}: Gateway ${namespace}/${eastWestName} to be programmed`,
+      what: `${context}: Gateway ${namespace}/${eastWestName} to be programmed`,
       timeout,
     },
-    ([found]) => found !== undefined && isProgrammed(found) && addressOf(found) !== undefined,
+    ([one]) => one !== undefined && isProgrammed(one) && addressOf(one) !== undefined,
   );
   return gateway === undefined ? '' : (addressOf(gateway) ?? '');
 }

@@ -1,12 +1,12 @@
 import { parse } from 'yaml';
 
-import type { Secret } from '../../api/kubernetes.ts';
+import type { Lease, Secret } from '../../api/kubernetes.ts';
 import { labels, ports } from '../../api/names.ts';
 import { resources } from '../../api/resources.ts';
 import { IsthmusError } from '../../core/index.ts';
 import { KubeApiError, type KubeClient } from '../../kube/index.ts';
 import { isSelfSigned, publicKeySha256, readCertificates } from '../../pki/index.ts';
-import { findDataPlane, findIstiod, istiodService, type DataPlane, type Istiod, type IstiodChoice } from './find-istio.ts';
+import { findDataPlane, findIstiod, istiodService, listIstiods, type DataPlane, type Istiod, type IstiodChoice } from './find-istio.ts';
 
 /** A cluster's mesh as it was found, ours or another Istio's. */
 export interface Mesh extends DataPlane {
@@ -138,4 +138,25 @@ async function unlessForbidden<T>(found: Promise<T>): Promise<T | undefined> {
     if (error instanceof KubeApiError && error.httpCode === 403) return undefined;
     throw error;
   }
+}
+
+/** Name of the Lease that the peering process which writes holds, inside a cluster or outside of it. */
+const peeringLease = 'isthmus-peering-leader';
+
+/** True when something in a cluster (or outside, with a kubeconfig) peers for it: our istiod, Deployment isthmus-peering, or who holds the Lease. */
+export async function isPeeringThere(client: KubeClient): Promise<boolean> {
+  const [istiods, { peering }, leases] = await Promise.all([
+    listIstiods(client),
+    findDataPlane(client),
+    unlessForbidden(client.list(resources.leases, { fieldSelector: `metadata.name=${peeringLease}` })),
+  ]);
+  if (peering !== undefined || istiods.some(({ isIsthmus }) => isIsthmus)) return true;
+  return leases?.items.some(isHeld) ?? false;
+}
+
+function isHeld({ spec }: Lease): boolean {
+  if (spec?.holderIdentity === undefined || spec.holderIdentity === '') return false;
+  const renewed = Date.parse(spec.renewTime ?? '');
+  // Clocks may differ a little: ten times the lease.
+  return Date.now() - renewed < 10_000 * (spec.leaseDurationSeconds ?? 15);
 }
