@@ -170,6 +170,14 @@ describe('global services', () => {
       services[globalKey]?.ports.map(({ servicePort }) => servicePort),
       [5000],
     );
+    // No port of the service's own to fall back to: else proxies would take endpoints that do not list it.
+    assert.deepEqual(
+      mesh.services.get(globalKey)?.service.ports.map(({ servicePort, targetPort }) => [servicePort, targetPort]),
+      [
+        [5000, 0],
+        [6000, 0],
+      ],
+    );
   });
 });
 

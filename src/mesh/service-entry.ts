@@ -56,7 +56,8 @@ export function serviceEntryServices(object: ServiceEntry, context: ServiceEntry
       ports: (spec.ports ?? []).map((port) =>
         create(PortSchema, {
           servicePort: port.number,
-          targetPort: port.targetPort ?? port.number,
+          // Clusters may have different ports: of an endpoint counts what it lists itself, and 0 keeps proxies from taking one that does not.
+          targetPort: parent === undefined ? (port.targetPort ?? port.number) : 0,
           appProtocol: protocolByName(port.protocol ?? '') ?? AppProtocol.UNKNOWN,
         }),
       ),
