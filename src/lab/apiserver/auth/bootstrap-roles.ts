@@ -13,7 +13,7 @@ const namespacedWork = [
   rule([''], ['namespaces'], read),
   rule(['apps'], ['*'], [...read, ...write]),
   rule(['discovery.k8s.io'], ['endpointslices'], [...read, ...write]),
-  rule(['networking.k8s.io'], ['networkpolicies'], [...read, ...write]),
+  rule(['networking.k8s.io'], ['ingresses', 'networkpolicies'], [...read, ...write]),
   rule(['policy'], ['poddisruptionbudgets'], [...read, ...write]),
   rule(['coordination.k8s.io'], ['leases'], [...read, ...write]),
 ];
@@ -22,7 +22,7 @@ const namespacedView = [
   rule([''], ['configmaps', 'endpoints', 'pods', 'serviceaccounts', 'services', 'events', 'namespaces', 'pods/log', 'pods/status'], read),
   rule(['apps'], ['*'], read),
   rule(['discovery.k8s.io'], ['endpointslices'], read),
-  rule(['networking.k8s.io'], ['networkpolicies'], read),
+  rule(['networking.k8s.io'], ['ingresses', 'networkpolicies'], read),
   rule(['policy'], ['poddisruptionbudgets'], read),
 ];
 

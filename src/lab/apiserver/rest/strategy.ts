@@ -88,6 +88,8 @@ const builtin: Readonly<Record<string, Strategy>> = {
   },
   'statefulsets.apps': { ...workload, prepareForCreate: (set) => (set['status'] = { replicas: 0, availableReplicas: 0 }) },
   'endpointslices.discovery.k8s.io': { ...plain, generation: 'content' },
+  'ingresses.networking.k8s.io': { ...workload, prepareForCreate: (ingress) => (ingress['status'] = { loadBalancer: {} }) },
+  'ingressclasses.networking.k8s.io': { ...plain, generation: 'spec' },
   'networkpolicies.networking.k8s.io': { ...plain, generation: 'spec', unconditionalUpdate: true },
   'poddisruptionbudgets.policy': {
     ...workload,

@@ -62,7 +62,7 @@ const apiExtensions = ['api-extensions'];
 
 /**
  * The built-in resources of the lab's API server, as discovery lists them. A kind is listed only if the lab does with it what
- * its users expect: kinds without a controller here (jobs, ingresses, volumes claims) are not.
+ * its users expect: kinds without a controller here (jobs, volume claims, autoscalers) are not. Ingresses have none in a bare cluster either.
  */
 export const builtinResources: readonly ResourceInfo[] = [
   ...groupVersion('', 'v1', {
@@ -119,6 +119,8 @@ export const builtinResources: readonly ResourceInfo[] = [
     subjectaccessreviews: { kind: 'SubjectAccessReview', scope: 'cluster', virtual: true },
   }),
   ...groupVersion('networking.k8s.io', 'v1', {
+    ingressclasses: { kind: 'IngressClass', scope: 'cluster' },
+    ingresses: { kind: 'Ingress', short: ['ing'], status: true },
     networkpolicies: { kind: 'NetworkPolicy', short: ['netpol'] },
   }),
   ...groupVersion('policy', 'v1', {

@@ -26,6 +26,10 @@ const defaulters: Readonly<Record<string, Readonly<Record<string, Defaulter>>>> 
     },
   },
   networking: {
+    IngressClass(ingressClass) {
+      const parameters = objectAt(objectAt(ingressClass, 'spec'), 'parameters');
+      if (parameters !== undefined) fill(parameters, 'scope', 'Cluster');
+    },
     NetworkPolicy(policy) {
       const spec = fillObject(policy, 'spec');
       fill(spec, 'policyTypes', objectsAt(spec, 'egress').length > 0 ? ['Ingress', 'Egress'] : ['Ingress']);

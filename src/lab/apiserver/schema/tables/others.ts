@@ -45,6 +45,49 @@ const webhooks: readonly Column[] = [
   ageColumn,
 ];
 
+const ingress: readonly Column[] = [
+  nameColumn,
+  { name: 'Class', from: 'networking.IngressSpec.ingressClassName', cell: (object) => stringAt(spec(object), 'ingressClassName') ?? none },
+  {
+    name: 'Hosts',
+    description: 'Hosts that incoming requests are matched against before the ingress rule',
+    cell(object) {
+      const hosts = objectsAt(spec(object), 'rules').flatMap((rule) => stringAt(rule, 'host') || []);
+      return firstThree(hosts, '*');
+    },
+  },
+  {
+    name: 'Address',
+    description: 'Address is a list containing ingress points for the load-balancer',
+    cell(object) {
+      const points = objectsAt(objectAt(objectAt(object, 'status'), 'loadBalancer'), 'ingress');
+      return points.map((point) => stringAt(point, 'ip') ?? stringAt(point, 'hostname') ?? '').join(',');
+    },
+  },
+  {
+    name: 'Ports',
+    description: 'Ports of TLS configurations that open',
+    cell: (object) => (objectsAt(spec(object), 'tls').length > 0 ? '80, 443' : '80'),
+  },
+  ageColumn,
+];
+
+const ingressClass: readonly Column[] = [
+  nameColumn,
+  { name: 'Controller', from: 'networking.IngressClassSpec.controller', cell: (object) => stringAt(spec(object), 'controller') ?? '' },
+  {
+    name: 'Parameters',
+    from: 'networking.IngressClassSpec.parameters',
+    cell(object) {
+      const parameters = objectAt(spec(object), 'parameters');
+      if (parameters === undefined) return none;
+      const group = stringAt(parameters, 'apiGroup');
+      return `${stringAt(parameters, 'kind') ?? ''}${group === undefined ? '' : `.${group}`}/${stringAt(parameters, 'name') ?? ''}`;
+    },
+  },
+  ageColumn,
+];
+
 /** The columns of the groups that have one or two kinds, by table and kind. */
 export const otherColumns: Readonly<Record<string, Readonly<Record<string, readonly Column[]>>>> = {
   admissionregistration: { MutatingWebhookConfiguration: webhooks, ValidatingWebhookConfiguration: webhooks },
@@ -82,6 +125,8 @@ export const otherColumns: Readonly<Record<string, Readonly<Record<string, reado
     ],
   },
   networking: {
+    Ingress: ingress,
+    IngressClass: ingressClass,
     NetworkPolicy: [
       nameColumn,
       {

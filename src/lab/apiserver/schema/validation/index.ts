@@ -5,6 +5,7 @@ import { builtinResources } from '../resources.ts';
 import type { FieldError } from '../types.ts';
 import { validateConfigMap, validateDataUpdate, validateSecret } from './data.ts';
 import { forbidden, invalid, required } from './errors.ts';
+import { validateIngress } from './ingress.ts';
 import { validateMeta, validateMetaUpdate } from './meta.ts';
 import { label1035Messages, labelMessages, pathSegmentMessages, subdomainMessages, type NameCheck } from './names.ts';
 import { immutable, validateNonNegative } from './numbers.ts';
@@ -67,6 +68,7 @@ const rules: Readonly<Record<string, Readonly<Record<string, Rules>>>> = {
   },
   events: { Event: { name: pathSegmentMessages } },
   networking: {
+    Ingress: { validate: validateIngress },
     NetworkPolicy: { validate: (policy) => validateLabelSelector('spec.podSelector', objectAt(objectAt(policy, 'spec'), 'podSelector')) },
   },
   policy: { PodDisruptionBudget: { validate: validateBudget } },
