@@ -1,40 +1,78 @@
 import { defaultImage } from '../api/version.ts';
 import { IsthmusError } from '../core/index.ts';
-import { clientFor, createCommand, runCommand, withClusterOptions, type ClusterOptions } from './command.ts';
+import type { KubeClient } from '../kube/index.ts';
+import { clientFor, commaList, createCommand, runCommand, withClusterOptions, type ClusterOptions } from './command.ts';
 import { install } from './install/install.ts';
+import { defaultComponents, parseComponents, type NodePrograms } from './install/options.ts';
 
 interface Options extends ClusterOptions {
   readonly cluster?: string;
-  readonly network: string;
+  readonly network?: string;
   readonly trustDomain: string;
   readonly image: string;
   readonly timeout: string;
+  readonly components?: string;
+  readonly istiodBinary?: string;
+  readonly ztunnelBinary?: string;
 }
 
-/** `isthmus install`: the mesh into one cluster. */
+/** `isthmus install`: the mesh, or parts of it, into one cluster. */
 export async function run(args: string[]): Promise<void> {
   const command = withClusterOptions(createCommand('install', 'Put CRDs, istiod, the CNI agent and ztunnel into a cluster.'))
     .option('--cluster <id>', "cluster id, unique in the mesh; default the context's name")
-    .option('--network <name>', 'network name, equal in all clusters of a flat network', 'flat-network')
+    .option('--network <name>', 'network name, equal in all clusters of a flat network; default flat-network')
     .option('--trust-domain <domain>', 'SPIFFE trust domain', 'cluster.local')
     .option('--image <reference>', 'image of all components', defaultImage)
+    .option(
+      '--components <list>',
+      'of base, istiod, cni, ztunnel, peering; default all that apply; peering alone goes beside an Istio that is there',
+    )
+    .option('--istiod-binary <path>', "lab only: run this program, Istio's pilot-discovery, as istiod, and peering beside it")
+    .option('--ztunnel-binary <path>', "lab only: run this program, Istio's ztunnel, as ztunnel")
     .option('--timeout <seconds>', 'how long to wait for each component; 0 does not wait', '120')
     .action(async (options: Options) => {
       using client = clientFor(options);
-      const context = client.transport.config.context;
-      const clusterId = checkedClusterId(options.cluster ?? context);
-      const timeout = Number(options.timeout);
-      if (!Number.isFinite(timeout) || timeout < 0)
-        throw new IsthmusError('ISTHMUS_USAGE', `--timeout ${options.timeout} is not a number of seconds`);
-      await install({
-        client,
-        options: { clusterId, network: options.network, trustDomain: options.trustDomain, image: options.image },
-        progress: (step) => process.stdout.write(`${context}: ${step}\n`),
-        timeout: timeout * 1000,
-      });
-      process.stdout.write(`${context}: installed, cluster id ${clusterId}, network ${options.network}\n`);
+      await installInto(client, options);
     });
   await runCommand(command, args);
+}
+
+async function installInto(client: KubeClient, options: Options): Promise<void> {
+  const context = client.transport.config.context;
+  const timeout = Number(options.timeout) * 1000;
+  if (!Number.isFinite(timeout) || timeout < 0)
+    throw new IsthmusError('ISTHMUS_USAGE', `--timeout ${options.timeout} is not a number of seconds`);
+  const named = options.components === undefined ? undefined : parseComponents(commaList(options.components));
+  const progress = (step: string): void => void process.stdout.write(`${context}: ${step}\n`);
+  if (named?.size === 1 && named.has('peering')) {
+    const given = { clusterId: options.cluster === undefined ? undefined : checkedClusterId(options.cluster), network: options.network };
+    const { installPeeringBeside } = await import('./install/beside.ts');
+    const { clusterId, network } = await installPeeringBeside({ client, image: options.image, ...given, progress, timeout });
+    process.stdout.write(`${context}: peering installed, cluster id ${clusterId}, network ${network}\n`);
+    return;
+  }
+  const clusterId = checkedClusterId(options.cluster ?? context);
+  const { network = 'flat-network', trustDomain, image } = options;
+  const programs = await placePrograms(client, { istiod: options.istiodBinary, ztunnel: options.ztunnelBinary });
+  const components = named ?? defaultComponents(programs);
+  await install({ client, options: { clusterId, network, trustDomain, image, programs }, components, progress, timeout });
+  process.stdout.write(`${context}: installed, cluster id ${clusterId}, network ${network}\n`);
+}
+
+/**
+ * Programs of this machine, put where the pods of a lab's cluster find them. Throws LAB_NOT_A_LAB for any other cluster, and
+ * LAB_PROGRAM for what cannot be run.
+ */
+export async function placePrograms(
+  client: KubeClient,
+  files: { readonly istiod: string | undefined; readonly ztunnel: string | undefined },
+): Promise<NodePrograms> {
+  const { server } = client.transport.config;
+  const place = async (file: string): Promise<string> => (await import('../lab/index.ts')).placeProgram(server, file);
+  return {
+    ...(files.istiod !== undefined && { istiod: await place(files.istiod) }),
+    ...(files.ztunnel !== undefined && { ztunnel: await place(files.ztunnel) }),
+  };
 }
 
 /** A cluster id becomes part of object names and label values, so it has to be a DNS label. */

@@ -112,6 +112,7 @@ export const errorCodes = {
   PEERING_NAMESPACE_MISSING: 'the namespace of a service that peers export does not exist here',
   PEERING_NOT_OURS: 'an object that is to be written exists and was made by somebody else',
   PEERING_LEASE_EXPIRED: 'a peer was away for so long that its endpoints were removed',
+  PEERING_CERTIFICATE: 'the peering process has no certificate from istiod',
   PEERING_NAME_TAKEN: 'an object that a Gateway needs exists and belongs to someone else',
   PEERING_CALLER: 'a caller may not read what this cluster exports',
   // cni

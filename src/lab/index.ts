@@ -35,6 +35,15 @@ export async function labStatus(): Promise<LabStatus> {
   return await labStatus();
 }
 
+/**
+ * Puts a program of this machine onto the node of the lab cluster with this API server, and returns its path there: for a
+ * hostPath volume. Throws LAB_NOT_A_LAB, LAB_PROGRAM.
+ */
+export async function placeProgram(server: string, file: string): Promise<string> {
+  const { placeProgram } = await import('./programs.ts');
+  return placeProgram(server, file);
+}
+
 /** The processes that make up a lab; they are started by `labUp` and by each other only, and run until they are stopped. */
 export const labProcesses: Readonly<Record<'supervise' | 'apiserver' | 'controllers' | 'node', (argument: string) => Promise<void>>> = {
   supervise: async (argument) => (await import('./supervisor/process.ts')).superviseProcess(argument),

@@ -9,6 +9,8 @@ export const paths = {
   cluster: '/var/lib/isthmus',
   /** Node's compile cache, shared by all processes of the lab and kept between labs. */
   compileCache: '/var/cache/isthmus',
+  /** Programs of the host that pods run in place of an image's. */
+  programs: '/var/lib/isthmus/programs',
   /** The plan of the cluster. */
   plan: '/var/lib/isthmus/cluster.json',
   /** What the supervisor tells the node about its static pods. */

@@ -5,12 +5,16 @@ import { waitForObjects, type KubeClient } from '../../kube/index.ts';
 import { applyObjects } from '../apply.ts';
 import { cniManifests } from './cni.ts';
 import { istiodManifests } from './istiod.ts';
-import { managedBy, type InstallOptions } from './options.ts';
+import { defaultComponents, managedBy, type Component, type InstallOptions } from './options.ts';
+import { peeringManifests } from './peering.ts';
+import { upstreamIstiodManifests } from './upstream-istiod.ts';
 import { ztunnelManifests } from './ztunnel.ts';
 
 export interface InstallRun {
   readonly client: KubeClient;
   readonly options: InstallOptions;
+  /** Default {@link defaultComponents}. */
+  readonly components?: ReadonlySet<Component>;
   /** Hears of every step as it begins. */
   readonly progress: (step: string) => void;
   /** How long to wait for each component to be ready, milliseconds; 0 does not wait. */
@@ -19,20 +23,51 @@ export interface InstallRun {
 }
 
 /**
- * Puts the mesh into a cluster: CRDs, then control plane, CNI agent and ztunnel, and waits until they are ready by their
- * probes. Run again it changes what differs. Throws KUBE_API, KUBE_UNREACHABLE, ISTHMUS_TIMEOUT.
+ * Puts the mesh, or some components of it, into a cluster: CRDs, then control plane, CNI agent and ztunnel, and waits until they are
+ * ready by their probes. Run again it changes what differs. Throws KUBE_API, KUBE_UNREACHABLE, ISTHMUS_TIMEOUT.
  */
-export async function install({ client, options, progress, timeout, signal }: InstallRun): Promise<void> {
+export async function install({ client, options, progress, timeout, signal, ...run }: InstallRun): Promise<void> {
   const bounds = { ...(signal && { signal }) };
-  progress('custom resource definitions');
-  await installCrds(client, timeout, bounds);
-  progress(`namespace ${istioNamespace}`);
-  await applyObjects(client, [namespaceManifest(options)], bounds);
-  progress('istiod, CNI agent and ztunnel');
-  await applyObjects(client, [...istiodManifests(options), ...cniManifests(options), ...ztunnelManifests(options)], bounds);
+  const components = run.components ?? defaultComponents(options.programs);
+  if (components.has('base')) {
+    progress('custom resource definitions');
+    await installCrds(client, timeout, bounds);
+    progress(`namespace ${istioNamespace}`);
+    await applyObjects(client, [namespaceManifest(options)], bounds);
+  }
+  const workloads = workloadsOf(components, options);
+  if (workloads.length === 0) return;
+  progress(inWords(workloads.map(({ name }) => name)));
+  await applyObjects(
+    client,
+    workloads.flatMap(({ objects }) => objects),
+    bounds,
+  );
   if (timeout === 0) return;
   progress('waiting until all are ready');
-  await waitUntilReady(client, timeout, signal);
+  const base = { client, timeout, signal };
+  await Promise.all(workloads.map(({ objects }) => waitUntilReady(objects, base)));
+}
+
+interface Workload {
+  readonly name: string;
+  readonly objects: readonly KubeObject[];
+}
+
+/** What runs of an installation, in the order in which it is applied. */
+function workloadsOf(components: ReadonlySet<Component>, options: InstallOptions): readonly Workload[] {
+  const { istiod } = options.programs ?? {};
+  const all: Readonly<Record<Exclude<Component, 'base'>, () => Workload>> = {
+    istiod: () => ({ name: 'istiod', objects: istiod === undefined ? istiodManifests(options) : upstreamIstiodManifests(options, istiod) }),
+    cni: () => ({ name: 'CNI agent', objects: cniManifests(options) }),
+    ztunnel: () => ({ name: 'ztunnel', objects: ztunnelManifests(options) }),
+    peering: () => ({ name: 'peering', objects: peeringManifests({ namespace: istioNamespace, ...options }) }),
+  };
+  return Object.entries(all).flatMap(([component, workload]) => (components.has(component as Component) ? [workload()] : []));
+}
+
+function inWords(names: readonly string[]): string {
+  return names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1) ?? ''}`;
 }
 
 /**
@@ -71,19 +106,17 @@ function namespaceManifest(options: InstallOptions): Namespace {
   };
 }
 
-async function waitUntilReady(client: KubeClient, timeout: number, signal: AbortSignal | undefined): Promise<void> {
-  const base = { client, namespace: istioNamespace, timeout, signal };
-  const deployment = waitForObjects(
-    { ...base, type: resources.deployments, fieldSelector: 'metadata.name=istiod', what: 'Deployment istiod to be ready' },
-    (found) => found.some(isDeploymentReady),
-  );
-  const daemonSets = ['istio-cni-node', 'ztunnel'].map((name) =>
-    waitForObjects(
-      { ...base, type: resources.daemonSets, fieldSelector: `metadata.name=${name}`, what: `DaemonSet ${name} to be ready` },
-      (found) => found.some(isDaemonSetReady),
-    ),
-  );
-  await Promise.all([deployment, ...daemonSets]);
+/** Waits for every Deployment and DaemonSet among the objects. Throws ISTHMUS_TIMEOUT. */
+export async function waitUntilReady(
+  objects: readonly KubeObject[],
+  base: { readonly client: KubeClient; readonly timeout: number; readonly signal: AbortSignal | undefined },
+): Promise<void> {
+  const waits = objects.map(async ({ kind, metadata: { name, namespace = istioNamespace } }) => {
+    const one = { ...base, namespace, fieldSelector: `metadata.name=${name}`, what: `${kind} ${name} to be ready` };
+    if (kind === 'Deployment') await waitForObjects({ ...one, type: resources.deployments }, (found) => found.some(isDeploymentReady));
+    else if (kind === 'DaemonSet') await waitForObjects({ ...one, type: resources.daemonSets }, (found) => found.some(isDaemonSetReady));
+  });
+  await Promise.all(waits);
 }
 
 /** Every replica of the newest template is there and ready. */

@@ -1,3 +1,5 @@
+import { stringify } from 'yaml';
+
 import type { KubeObject } from '../../api/kubernetes.ts';
 import { istioNamespace, ports } from '../../api/names.ts';
 import { managedBy, type InstallOptions } from './options.ts';
@@ -95,23 +97,28 @@ export function bindingOf(
   return binding;
 }
 
-function meshConfig(options: InstallOptions): KubeObject {
-  const mesh = [
-    'defaultConfig:',
-    `  discoveryAddress: istiod.${namespace}.svc:${String(ports.istiodTls)}`,
-    `rootNamespace: ${namespace}`,
-    `trustDomain: ${options.trustDomain}`,
-  ];
+/** The ConfigMap `istio`. `more` are further settings of MeshConfig. */
+export function meshConfig(
+  options: InstallOptions,
+  more: { readonly defaultConfig?: object; readonly [setting: string]: unknown } = {},
+): KubeObject {
+  const mesh = {
+    rootNamespace: namespace,
+    trustDomain: options.trustDomain,
+    ...more,
+    defaultConfig: { discoveryAddress: `istiod.${namespace}.svc:${String(ports.istiodTls)}`, ...more.defaultConfig },
+  };
   const object = {
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: { name: 'istio', namespace, labels },
-    data: { mesh: `${mesh.join('\n')}\n` },
+    data: { mesh: stringify(mesh), meshNetworks: stringify({ networks: {} }) },
   };
   return object;
 }
 
-function istiodService(): KubeObject {
+/** The Service `istiod`: Istio's name and ports, whoever's istiod it is. */
+export function istiodService(): KubeObject {
   const service = {
     apiVersion: 'v1',
     kind: 'Service',

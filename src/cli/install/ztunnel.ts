@@ -1,18 +1,21 @@
 import type { KubeObject } from '../../api/kubernetes.ts';
 import { istioNamespace, ports } from '../../api/names.ts';
+import { hostProgram } from './host-program.ts';
 import { tokenVolume } from './istiod.ts';
 import { managedBy, type InstallOptions } from './options.ts';
 
 const namespace = istioNamespace;
 const labels = { app: 'ztunnel', ...managedBy };
 
-/** ztunnel's ServiceAccount and DaemonSet. It talks to istiod only, so it has no permission in the cluster. */
+/** ztunnel's ServiceAccount and DaemonSet, ours or Istio's own program. It talks to istiod only, so it has no permission in the cluster. */
 export function ztunnelManifests(options: InstallOptions): KubeObject[] {
   return [{ apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'ztunnel', namespace, labels } }, daemonSet(options)];
 }
 
 function daemonSet(options: InstallOptions): KubeObject {
   const field = (name: string, fieldPath: string): object => ({ name, valueFrom: { fieldRef: { fieldPath } } });
+  const file = options.programs?.ztunnel;
+  const program = file === undefined ? undefined : hostProgram('ztunnel', file);
   const istiod = `istiod.${namespace}.svc:${String(ports.istiodTls)}`;
   const object = {
     apiVersion: 'apps/v1',
@@ -36,7 +39,7 @@ function daemonSet(options: InstallOptions): KubeObject {
             {
               name: 'istio-proxy',
               image: options.image,
-              args: ['ztunnel'],
+              ...(program === undefined ? { args: ['ztunnel'] } : { command: program.command, args: ['proxy', 'ztunnel'] }),
               ports: [{ name: 'ztunnel-stats', containerPort: ports.ztunnelStats, protocol: 'TCP' }],
               readinessProbe: { httpGet: { path: '/healthz/ready', port: ports.ztunnelReadiness }, periodSeconds: 2 },
               env: [
@@ -47,6 +50,7 @@ function daemonSet(options: InstallOptions): KubeObject {
                 { name: 'TRUST_DOMAIN', value: options.trustDomain },
                 { name: 'INPOD_ENABLED', value: 'true' },
                 { name: 'ISTIO_META_DNS_CAPTURE', value: 'true' },
+                ...(program === undefined ? [] : upstreamEnvironment),
                 { name: 'TERMINATION_GRACE_PERIOD_SECONDS', value: '30' },
                 field('POD_NAME', 'metadata.name'),
                 field('POD_NAMESPACE', 'metadata.namespace'),
@@ -69,6 +73,7 @@ function daemonSet(options: InstallOptions): KubeObject {
                 { name: 'istio-token', mountPath: '/var/run/secrets/tokens' },
                 { name: 'cni-ztunnel-sock-dir', mountPath: '/var/run/ztunnel' },
                 { name: 'tmp', mountPath: '/tmp' },
+                ...(program === undefined ? [] : [program.volumeMount]),
               ],
             },
           ],
@@ -77,6 +82,7 @@ function daemonSet(options: InstallOptions): KubeObject {
             { name: 'istiod-ca-cert', configMap: { name: 'istio-ca-root-cert' } },
             { name: 'cni-ztunnel-sock-dir', hostPath: { path: '/var/run/ztunnel', type: 'DirectoryOrCreate' } },
             { name: 'tmp', emptyDir: {} },
+            ...(program === undefined ? [] : [program.volume]),
           ],
         },
       },
@@ -84,6 +90,14 @@ function daemonSet(options: InstallOptions): KubeObject {
   };
   return object;
 }
+
+/** What Istio's chart gives its ztunnel, and ours does not read. */
+const upstreamEnvironment = [
+  { name: 'RUST_LOG', value: 'info' },
+  { name: 'RUST_BACKTRACE', value: '1' },
+  { name: 'ISTIO_META_ENABLE_HBONE', value: 'true' },
+  { name: 'ZTUNNEL_CPU_LIMIT', valueFrom: { resourceFieldRef: { resource: 'limits.cpu', divisor: '1' } } },
+];
 
 /** A node agent runs on every node, whatever its taints. */
 export const tolerateAll = [
