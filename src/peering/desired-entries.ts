@@ -7,7 +7,7 @@ import type { ErrorCode } from '../core/index.ts';
 import { deriveAddressRefusals } from './address-claims.ts';
 import { flatEntry, flatPorts, gatewayEntry, mayCarry, serviceEntry, type EntryPlace, type PeerSite } from './entries.ts';
 import { entryPortName } from './entry-names.ts';
-import type { Exports } from './exports.ts';
+import type { Exports, NamespaceState } from './exports.ts';
 import { mergeClaims, mergeCommon, type GlobalService, type ServiceClaim } from './global-services.ts';
 import type { LocalService } from './local-services.ts';
 import { deriveMissingNamespaces, type MissingNamespace } from './missing-namespaces.ts';
@@ -33,6 +33,8 @@ const clusterOf = (key: string): string => key.slice(0, key.indexOf('|'));
 /** The entries that ought to be there, by `<namespace>/<name>`. */
 export interface DesiredEntries {
   readonly placement: Placement;
+  readonly rootNamespace: string;
+  readonly namespaces: Collection<NamespaceState>;
   readonly serviceEntries: Collection<ServiceEntry>;
   readonly workloadEntries: Collection<WorkloadEntry>;
   /** By `<namespace>/<name>` of the Service. */
@@ -188,6 +190,8 @@ export function deriveEntries(graph: Graph, exports: Exports, peers: PeerInputs,
   const workloadEntries = join<WorkloadEntry>(graph, [gateways, flats], { name: 'peeringWorkloadEntries' });
   return {
     placement,
+    rootNamespace,
+    namespaces: exports.namespaces,
     serviceEntries,
     workloadEntries,
     globals,

@@ -5,7 +5,7 @@ import { create } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 
 import { FederatedServiceSchema } from '../api/gen/isthmus/peering_pb.js';
-import { mergeClaims, type ServiceClaim } from './global-services.ts';
+import { mergeClaims, mergeCommon, type ServiceClaim } from './global-services.ts';
 
 type Port = readonly [name: string, number: number, protocol: string];
 
@@ -21,7 +21,7 @@ function claim(cluster: string, ports: readonly Port[], subjectAltNames: string[
 }
 
 const port = fc.tuple(
-  fc.constantFrom('http', 'grpc', 'port-80', 'a'.repeat(63)),
+  fc.constantFrom('http', 'grpc', 'port-80', 'a'.repeat(62)),
   fc.integer({ min: 78, max: 82 }),
   fc.constantFrom('', 'HTTP', 'TCP'),
 );
@@ -56,7 +56,7 @@ suite('claims of several clusters on one service', () => {
           wanted,
         );
         assert.equal(new Set(merged.map(({ name }) => name)).size, merged.length);
-        for (const { name } of merged) assert.match(name, /^[a-z0-9-]{1,63}$/);
+        for (const { name } of merged) assert.match(name, /^[a-z0-9-]{1,62}$/);
       }),
     );
   });
@@ -84,5 +84,81 @@ suite('claims of several clusters on one service', () => {
       'y',
       'z',
     ]);
+  });
+
+  test('a name that is too long for an entry ends in its number', () => {
+    const [port] = merge([claim('', [['a'.repeat(63), 80, 'TCP']])]).ports;
+    assert.equal(port?.name, `${'a'.repeat(50)}-80`);
+  });
+});
+
+suite('claims on one service, for a ServiceEntry whose ports every endpoint has', () => {
+  const common = (...list: ServiceClaim[]) => {
+    const [first, ...rest] = list;
+    assert.ok(first);
+    const { ports, leftOut, conflicts } = mergeCommon([first, ...rest]);
+    return { ports: ports.map(({ number }) => number), leftOut, conflicts };
+  };
+
+  test('only the ports that all clusters have are those of the service, and the others are told of', () => {
+    const merged = common(
+      claim('', [
+        ['a', 80, 'TCP'],
+        ['b', 81, 'TCP'],
+      ]),
+      claim('c2', [
+        ['x', 81, 'TCP'],
+        ['y', 82, 'TCP'],
+      ]),
+    );
+    assert.deepEqual([merged.ports, merged.leftOut], [[81], []]);
+    assert.deepEqual(merged.conflicts, [
+      'port 80 is not in c2, so the global name lacks it',
+      'port 82 is not in this cluster, so the global name lacks it',
+    ]);
+  });
+
+  test('a cluster that shares none is left out, and takes no port away', () => {
+    const merged = common(claim('', [['a', 80, 'TCP']]), claim('c2', [['b', 81, 'TCP']]), claim('c3', [['a', 80, 'TCP']]));
+    assert.deepEqual([merged.ports, merged.leftOut], [[80], ['c2']]);
+    assert.deepEqual(merged.conflicts, ['c2 has only port 81, so its endpoints are left out']);
+  });
+
+  test('a port that a cluster exports and none of its endpoints has is not one that it has', () => {
+    const both = claim('c2', [
+      ['a', 80, 'TCP'],
+      ['b', 81, 'TCP'],
+    ]);
+    assert.deepEqual(
+      common(
+        claim('', [
+          ['a', 80, 'TCP'],
+          ['b', 81, 'TCP'],
+        ]),
+        { ...both, offered: new Set([80]) },
+      ).ports,
+      [80],
+    );
+    assert.deepEqual(common(both).ports, [80, 81]);
+  });
+
+  test('give the same whatever their order, and never a port that one of them lacks', () => {
+    fc.assert(
+      fc.property(
+        claims.chain((list) => fc.tuple(fc.constant(list), fc.shuffledSubarray(list, { minLength: list.length }))),
+        ([list, shuffled]) => {
+          const [a, b] = [common(...list), common(...shuffled)];
+          assert.deepEqual(a, b);
+          assert.ok(a.ports.length > 0);
+          for (const { cluster, service } of list) {
+            const has = service.ports.map(({ number }) => number);
+            assert.equal(
+              a.ports.every((number) => has.includes(number)),
+              !a.leftOut.includes(cluster),
+            );
+          }
+        },
+      ),
+    );
   });
 });
