@@ -199,6 +199,8 @@ describe('the renderings of the chart', () => {
       image: 'docker.io/isthmus/isthmus@sha256:4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945',
       caAddress: 'istiod-1-28-0.istio.svc:15012',
       podCidrs: ['10.10.0.0/16', 'fd00:10::/48'],
+      serviceCidrs: ['10.255.10.0/24'],
+      clusterDomain: 'cluster.example',
       createNamespaces: true,
       gatewayNamespaces: ['istio-eastwest', 'edge'],
       replicas: 1,

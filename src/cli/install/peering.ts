@@ -21,6 +21,10 @@ export interface PeeringManifestOptions {
   readonly createNamespaces?: boolean;
   /** This cluster's pod ranges, in CIDR notation; default: those of its nodes. */
   readonly podCidrs?: readonly string[];
+  /** This cluster's Service ranges: no peer's endpoint may be in them; default: only the addresses in use are known. */
+  readonly serviceCidrs?: readonly string[];
+  /** Of Kubernetes names; default `cluster.local`. */
+  readonly clusterDomain?: string;
   /** Who signs the process's certificate, `host:port`; default `istiod.<namespace>.svc:15012`. */
   readonly caAddress?: string;
   /** Where east-west Gateways may stand; default, also of an empty list: in any namespace. The namespaces have to exist. */
@@ -212,7 +216,7 @@ function container(options: PeeringManifestOptions): object {
 }
 
 function environment(options: PeeringManifestOptions): object[] {
-  const { namespace, network, podCidrs, createNamespaces = false } = options;
+  const { namespace, network, clusterDomain, podCidrs = [], serviceCidrs = [], createNamespaces = false } = options;
   const field = (name: string, fieldPath: string): object => ({ name, valueFrom: { fieldRef: { fieldPath } } });
   return [
     { name: 'CLUSTER_ID', value: options.clusterId },
@@ -221,7 +225,9 @@ function environment(options: PeeringManifestOptions): object[] {
     { name: 'CA_ADDRESS', value: options.caAddress ?? `istiod.${namespace}.svc:${String(ports.istiodTls)}` },
     { name: 'ISTHMUS_IMAGE', value: options.image },
     { name: 'ISTHMUS_LOG', value: 'info' },
-    ...(podCidrs === undefined || podCidrs.length === 0 ? [] : [{ name: 'POD_CIDRS', value: podCidrs.join(',') }]),
+    ...(clusterDomain === undefined ? [] : [{ name: 'CLUSTER_DOMAIN', value: clusterDomain }]),
+    ...(podCidrs.length === 0 ? [] : [{ name: 'POD_CIDRS', value: podCidrs.join(',') }]),
+    ...(serviceCidrs.length === 0 ? [] : [{ name: 'SERVICE_CIDRS', value: serviceCidrs.join(',') }]),
     ...(createNamespaces ? [{ name: 'CREATE_NAMESPACES', value: 'true' }] : []),
     field('POD_NAME', 'metadata.name'),
     field('POD_NAMESPACE', 'metadata.namespace'),
