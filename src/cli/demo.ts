@@ -24,13 +24,19 @@ import {
 } from './demo/guide.ts';
 import { createMeshCa } from './demo/mesh-ca.ts';
 import { install } from './install/install.ts';
+import { placePrograms } from './install/place-programs.ts';
 import type { ClusterReport } from './multicluster/check.ts';
 import { printReport } from './multicluster/report.ts';
 import { getTable } from './table.ts';
 
 interface Options {
   readonly keep?: true;
+  readonly istiodBinary?: string;
+  readonly ztunnelBinary?: string;
 }
+
+/** How many clusters the guide has. */
+const clusterCount = 2;
 
 /** How many requests the guide sends. */
 const guideRequests = 10;
@@ -45,13 +51,30 @@ const podsPerCluster = 2;
 export async function run(args: string[]): Promise<void> {
   const command = createCommand('demo', 'Two clusters, one mesh: the whole guide on this machine, then everything is removed.')
     .option('--keep', 'leave it running and print what to try next')
+    .option(
+      '--istiod-binary <path[,path]>',
+      "run this program, Istio's pilot-discovery, as istiod, and peering beside it; two: one for each cluster, - for ours",
+    )
+    .option('--ztunnel-binary <path[,path]>', "run this program, Istio's ztunnel, as ztunnel; two: one for each cluster, - for ours")
     .action(async (options: Options) => {
-      await demo(options.keep ?? false);
+      const istiods = await programsOf('--istiod-binary', options.istiodBinary);
+      const ztunnels = await programsOf('--ztunnel-binary', options.ztunnelBinary);
+      await demo(options.keep ?? false, (cluster) => ({ istiod: istiods[cluster], ztunnel: ztunnels[cluster] }));
     });
   await runCommand(command, args);
 }
 
-async function demo(keep: boolean): Promise<void> {
+/** One program for each cluster, undefined for ours. Throws ISTHMUS_USAGE, LAB_PROGRAM. */
+async function programsOf(option: string, value: string | undefined): Promise<readonly (string | undefined)[]> {
+  const given = value?.split(',').map((file) => (file === '-' ? undefined : file)) ?? [undefined];
+  if (given.length > clusterCount)
+    throw new IsthmusError('ISTHMUS_USAGE', `${option} names ${String(given.length)} programs for ${String(clusterCount)} clusters`);
+  const { checkProgram } = await import('../lab/index.ts');
+  for (const file of given) if (file !== undefined) await checkProgram(file);
+  return given.length === 1 ? Array.from({ length: clusterCount }, () => given[0]) : given;
+}
+
+async function demo(keep: boolean, binariesOf: (cluster: number) => DemoCluster['binaries']): Promise<void> {
   const { labDown, labStatus, labUp } = await import('../lab/index.ts');
   const begun = performance.now();
   const phases: { readonly name: string; readonly ms: number }[] = [];
@@ -77,24 +100,32 @@ async function demo(keep: boolean): Promise<void> {
   const tasks = new Listr(
     [
       phase('Start two clusters on one flat network', async (show) => {
-        const started = await labUp({ clusters: 2, diesWithCaller: !keep, progress: show });
+        const started = await labUp({ clusters: clusterCount, diesWithCaller: !keep, progress: show });
         running.lab = true;
         kubeconfig = started.kubeconfig;
         started.contexts.forEach((name, index) => {
-          clusters.push({ name, client: KubeClient.fromKubeconfig({ path: kubeconfig, context: name }), version: `v${String(index + 1)}` });
+          const binaries = binariesOf(index);
+          clusters.push({
+            name,
+            client: KubeClient.fromKubeconfig({ path: kubeconfig, context: name }),
+            version: `v${String(index + 1)}`,
+            binaries,
+            entryNamespace: binaries.istiod === undefined ? istioNamespace : demoNamespace,
+          });
         });
       }),
       phase('Install the mesh: shared root, CRDs, istiod, CNI agent, ztunnel', async (show) => {
         await createMeshCa(path.join(path.dirname(kubeconfig), 'ca'), clusters);
         await Promise.all(
-          clusters.map(({ client, name }) =>
-            install({
+          clusters.map(async ({ client, name, binaries }) => {
+            const programs = await placePrograms(client, binaries);
+            await install({
               client,
-              options: { clusterId: name, network: 'flat-network', trustDomain: 'cluster.local', image: defaultImage },
+              options: { clusterId: name, network: 'flat-network', trustDomain: 'cluster.local', image: defaultImage, programs },
               progress: (step) => show(`${name}: ${step}`),
               timeout: 60_000,
-            }),
-          ),
+            });
+          }),
         );
       }),
       phase('Link the clusters: east-west gateways and peers', async (show) => {
@@ -141,20 +172,23 @@ async function demo(keep: boolean): Promise<void> {
 
 /** Prints what the guide prints, each from the cluster it comes from. Throws DEMO_UNTRUE when an answer is missing. */
 async function show(clusters: readonly DemoCluster[], reports: ReadonlyMap<DemoCluster, ClusterReport>): Promise<void> {
-  const section = async (command: string, type: (typeof resources)[keyof typeof resources], namespace: string): Promise<void> => {
-    for (const { client, name } of clusters) {
+  type Kind = (typeof resources)[keyof typeof resources];
+  const section = async (command: string, type: Kind, namespaceOf: (cluster: DemoCluster) => string): Promise<void> => {
+    for (const cluster of clusters) {
+      const { client, name } = cluster;
+      const namespace = namespaceOf(cluster);
       process.stdout.write(`\n$ kubectl get ${command} -n ${namespace} --context ${name}\n${await getTable(client, type, namespace)}`);
     }
   };
-  await section('pods', resources.pods, istioNamespace);
-  await section('gateway', resources.gateways, gatewayNamespace);
+  await section('pods', resources.pods, () => istioNamespace);
+  await section('gateway', resources.gateways, () => gatewayNamespace);
   for (const cluster of clusters) {
     process.stdout.write(`\n$ isthmus multicluster check --context ${cluster.name}\n`);
     const report = reports.get(cluster);
     if (report !== undefined) printReport(report, false);
   }
-  await section('serviceentry', resources.serviceEntries, istioNamespace);
-  await section('workloadentry', resources.workloadEntries, istioNamespace);
+  await section('serviceentry', resources.serviceEntries, ({ entryNamespace }) => entryNamespace);
+  await section('workloadentry', resources.workloadEntries, ({ entryNamespace }) => entryNamespace);
 
   const from = first(clusters);
   const counts = await countVersions(from, guideRequests);

@@ -3,7 +3,8 @@ import { IsthmusError } from '../core/index.ts';
 import type { KubeClient } from '../kube/index.ts';
 import { clientFor, commaList, createCommand, runCommand, withClusterOptions, type ClusterOptions } from './command.ts';
 import { install } from './install/install.ts';
-import { defaultComponents, parseComponents, type NodePrograms } from './install/options.ts';
+import { defaultComponents, parseComponents } from './install/options.ts';
+import { placePrograms } from './install/place-programs.ts';
 
 interface Options extends ClusterOptions {
   readonly cluster?: string;
@@ -57,22 +58,6 @@ async function installInto(client: KubeClient, options: Options): Promise<void> 
   const components = named ?? defaultComponents(programs);
   await install({ client, options: { clusterId, network, trustDomain, image, programs }, components, progress, timeout });
   process.stdout.write(`${context}: installed, cluster id ${clusterId}, network ${network}\n`);
-}
-
-/**
- * Programs of this machine, put where the pods of a lab's cluster find them. Throws LAB_NOT_A_LAB for any other cluster, and
- * LAB_PROGRAM for what cannot be run.
- */
-export async function placePrograms(
-  client: KubeClient,
-  files: { readonly istiod: string | undefined; readonly ztunnel: string | undefined },
-): Promise<NodePrograms> {
-  const { server } = client.transport.config;
-  const place = async (file: string): Promise<string> => (await import('../lab/index.ts')).placeProgram(server, file);
-  return {
-    ...(files.istiod !== undefined && { istiod: await place(files.istiod) }),
-    ...(files.ztunnel !== undefined && { ztunnel: await place(files.ztunnel) }),
-  };
 }
 
 /** A cluster id becomes part of object names and label values, so it has to be a DNS label. */

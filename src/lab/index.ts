@@ -44,6 +44,12 @@ export async function placeProgram(server: string, file: string): Promise<string
   return placeProgram(server, file);
 }
 
+/** Throws LAB_PROGRAM unless {@link placeProgram} could take this program. */
+export async function checkProgram(file: string): Promise<void> {
+  const { checkProgram } = await import('./programs.ts');
+  checkProgram(file);
+}
+
 /** The processes that make up a lab; they are started by `labUp` and by each other only, and run until they are stopped. */
 export const labProcesses: Readonly<Record<'supervise' | 'apiserver' | 'controllers' | 'node', (argument: string) => Promise<void>>> = {
   supervise: async (argument) => (await import('./supervisor/process.ts')).superviseProcess(argument),

@@ -34,7 +34,8 @@ function serverOf(port: number): string {
   return `https://127.0.0.1:${String(port)}`;
 }
 
-function checkProgram(file: string): void {
+/** Throws LAB_PROGRAM unless a program can be run. */
+export function checkProgram(file: string): void {
   if (!path.isAbsolute(file))
     throw new IsthmusError('LAB_PROGRAM', `${file} is not an absolute path`, { hint: `give ${path.resolve(file)}` });
   const stat = statSync(file, { throwIfNoEntry: false });

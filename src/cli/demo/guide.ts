@@ -22,6 +22,10 @@ export interface DemoCluster {
   readonly client: KubeClient;
   /** What its instances of the global service answer: v1, v2, … */
   readonly version: string;
+  /** Programs of this machine that it runs in place of our istiod and ztunnel. */
+  readonly binaries: { readonly istiod: string | undefined; readonly ztunnel: string | undefined };
+  /** Where the entries of global services are: istio-system, and with Istio's own istiod the namespace of the service. */
+  readonly entryNamespace: string;
 }
 
 export const gatewayNamespace = 'istio-eastwest';
@@ -88,8 +92,12 @@ async function readSample(file: string, version: string): Promise<KubeObject[]> 
 }
 
 /** Waits until a cluster has the ServiceEntry and, for each other cluster, the gateway's and the pods' WorkloadEntries. */
-export async function waitForEntries({ client, name }: DemoCluster, others: readonly DemoCluster[], podsPerCluster: number): Promise<void> {
-  const base = { client, namespace: istioNamespace, timeout: patience };
+export async function waitForEntries(
+  { client, name, entryNamespace }: DemoCluster,
+  others: readonly DemoCluster[],
+  podsPerCluster: number,
+): Promise<void> {
+  const base = { client, namespace: entryNamespace, timeout: patience };
   await waitForObjects({ ...base, type: resources.serviceEntries, what: `${name}: the ServiceEntry of ${globalService}` }, (found) =>
     found.some(({ metadata }) => metadata.name === `autogen.${demoNamespace}.${globalService}`),
   );
