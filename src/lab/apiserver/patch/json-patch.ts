@@ -39,7 +39,7 @@ function apply(root: { document: unknown }, operation: Record<string, unknown>):
       add(root, path, clone(get(root, pointer(operation['from']))));
       return;
     case 'test':
-      if (!deepEqual(get(root, path), given(operation))) throw new JsonPatchError('test failed');
+      if (!deepEqual(tested(root, path), given(operation))) throw new JsonPatchError('test failed');
       return;
     default:
       throw new JsonPatchError('unknown operation');
@@ -69,6 +69,13 @@ function get(root: { document: unknown }, path: readonly string[]): unknown {
     else throw new JsonPatchError(`nothing at ${key}`);
   }
   return value;
+}
+
+/** What a test looks at: a member that is not there counts as null, as a real server has it (the RFC does not say so). */
+function tested(root: { document: unknown }, path: readonly string[]): unknown {
+  const key = path.at(-1);
+  const parent = key === undefined ? undefined : get(root, path.slice(0, -1));
+  return key !== undefined && isObject(parent) && !Object.hasOwn(parent, key) ? null : get(root, path);
 }
 
 function add(root: { document: unknown }, path: readonly string[], value: unknown): void {

@@ -21,6 +21,7 @@ describe('JSON patch', () => {
     ['copy', [{ op: 'copy', from: '/b', path: '/e' }], { ...document, e: { c: null } }],
     ['the whole document', [{ op: 'replace', path: '', value: 1 }], 1],
     ['a test that holds', [{ op: 'test', path: '/b', value: { c: null } }], document],
+    ['a test that nothing is there', [{ op: 'test', path: '/b/d', value: null }], document],
     [
       'a key that is special to JavaScript',
       [{ op: 'add', path: '/__proto__', value: 1 }],
@@ -36,6 +37,9 @@ describe('JSON patch', () => {
   }
   const refused: readonly (readonly [name: string, patch: unknown])[] = [
     ['a test that does not hold', [{ op: 'test', path: '/a', value: [1] }]],
+    ['a test that nothing is there, where something is', [{ op: 'test', path: '/b', value: null }]],
+    ['a test of something that is not there', [{ op: 'test', path: '/z', value: 1 }]],
+    ['a test where not even the parent is there', [{ op: 'test', path: '/z/y', value: null }]],
     ['nothing to remove', [{ op: 'remove', path: '/z' }]],
     ['nothing to replace', [{ op: 'replace', path: '/z', value: 1 }]],
     ['beyond the end of a list', [{ op: 'add', path: '/a/4', value: 1 }]],
