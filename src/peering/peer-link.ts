@@ -18,6 +18,10 @@ const maxServices = 10_000;
 const maxWorkloads = 100_000;
 /** One is right; of the others it is enough to know that there are some. */
 const maxClusters = 8;
+/** What cannot be decoded is noted by name, up to so many of each kind. */
+const maxUndecodable = 100;
+/** Of such a name, in characters. */
+const maxNoted = 300;
 
 /** This process's own certificate and what it believes; PEM. */
 export interface PeeringCredentials {
@@ -61,6 +65,8 @@ export class PeerLink {
   readonly #workloads = new Map<string, Workload>();
   /** By type and name. */
   readonly #refused = new Map<string, Refusal>();
+  /** Of those, what could not be decoded: it is not kept, and cannot be judged again. */
+  readonly #undecodable = new Map<string, Refusal>();
   #connection: Connection = { kind: 'connecting' };
   #peer: KnownPeer | Refusal | undefined;
   #complete = false;
@@ -228,6 +234,7 @@ export class PeerLink {
 
   #judgeAll(): void {
     this.#refused.clear();
+    for (const [what, refusal] of this.#undecodable) this.#refused.set(what, refusal);
     for (const name of this.#services.keys()) this.#judgeService(name);
     for (const name of this.#workloads.keys()) this.#judgeWorkload(name);
   }
@@ -281,26 +288,51 @@ export class PeerLink {
   ): { changed: Set<string>; rejections: Rejection[] } {
     const changed = new Set<string>();
     const rejections: Rejection[] = [];
-    const forget = (name: string, refusal: Refusal | undefined): void => {
+    const forget = (name: string): void => {
       into.delete(name);
-      this.#note(`${kind} ${name}`, refusal);
+      this.#note(`${kind} ${name}`, undefined);
+      if (this.#undecodable.delete(noted(kind, name))) this.#refused.delete(noted(kind, name));
       changed.add(name);
     };
     for (const { name, body } of resources) {
       const message = decode(schema, body);
       const isTooMany = !into.has(name) && into.size >= max;
       const refusal = isRefusal(message) ? message : isTooMany ? tooMany(kind, max) : undefined;
+      if (refusal === undefined || !isTooMany) forget(name);
       if (refusal === undefined) into.set(name, message as MessageShape<Schema>);
-      else if (isTooMany) this.#refused.set(kind, refusal);
-      else forget(name, refusal);
+      else if (isRefusal(message)) this.#noteUndecodable(kind, name, refusal);
+      else this.#refused.set(kind, refusal);
       const verdict = refusal ?? judge(name);
       changed.add(name);
       if (verdict !== undefined) rejections.push({ name, reason: `${verdict.message} [${verdict.code}]` });
     }
-    for (const name of removed) forget(name, undefined);
+    for (const name of removed) forget(name);
     if (into.size < max) this.#refused.delete(kind);
+    if (this.#undecodableOf(kind) < maxUndecodable && this.#undecodable.delete(beyond(kind))) this.#refused.delete(beyond(kind));
     return { changed, rejections };
   }
+
+  /** By name, as far as there is room. */
+  #noteUndecodable(kind: string, name: string, refusal: Refusal): void {
+    const what = this.#undecodableOf(kind) < maxUndecodable ? noted(kind, name) : beyond(kind);
+    this.#undecodable.set(what, refusal);
+    this.#refused.set(what, refusal);
+  }
+
+  #undecodableOf(kind: string): number {
+    let count = 0;
+    for (const what of this.#undecodable.keys()) if (what.startsWith(`${kind} `)) count++;
+    return count;
+  }
+}
+
+/** What is noted of something that cannot be decoded: its name, cut. */
+function noted(kind: string, name: string): string {
+  return `${kind} ${name.slice(0, maxNoted)}`;
+}
+
+function beyond(kind: string): string {
+  return `${kind}s beyond the first ${maxUndecodable} that cannot be decoded`;
 }
 
 function tooMany(kind: string, max: number): Refusal {

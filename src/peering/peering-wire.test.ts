@@ -428,6 +428,19 @@ suite('two control planes over mutual TLS', { timeout: 60_000 }, async () => {
     assert.equal(one.entries.workloadEntries.size, 0);
   });
 
+  test('note of what cannot be decoded so much and no more, and forget it when it is gone', async (t) => {
+    const two = await exporter(t, { root });
+    const one = await importing(t, root);
+    const table = two.peering.tables[2];
+    const names = Array.from({ length: 300 }, (_, at) => `garbage-${at}`);
+    // Field 1, of 127 bytes that do not follow.
+    for (const name of names) table?.set({ name, body: Uint8Array.of(0x0a, 0x7f) });
+    one.objects.put(remoteGateway({ cluster: 'cluster-2', address: '127.0.0.1', port: two.port }));
+    await one.condition('isthmus.dev/ResourcesAccepted', ({ status, message }) => status === 'False' && message.startsWith('101 refused'));
+    for (const name of names) table?.delete(name);
+    await one.condition('isthmus.dev/ResourcesAccepted', isTrue);
+  });
+
   test('take what is true of a peer that also lies, and say so', async (t) => {
     const two = await exporter(t, { root });
     const one = await importing(t, root);

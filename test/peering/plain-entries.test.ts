@@ -21,6 +21,7 @@ import type { PeeringOptions, Placement } from '../../src/peering/options.ts';
 import { startCluster, type TestCluster } from '../istiod/cluster.ts';
 
 const log = createLogger('test');
+const entryTypes: readonly ResourceType[] = [resources.serviceEntries, resources.workloadEntries];
 
 /** What peers were found to say, as the importer would let it in. Survives the restart of whoever reads it. */
 class Peers {
@@ -190,8 +191,9 @@ before(async () => {
 after(() => cluster[Symbol.asyncDispose]());
 beforeEach(async () => {
   peers = new Peers();
-  for (const type of [resources.serviceEntries, resources.workloadEntries, resources.services, resources.pods]) {
-    for (const { metadata } of (await cluster.client.list(type as ResourceType)).items) {
+  const types: readonly ResourceType[] = [...entryTypes, resources.services, resources.pods];
+  for (const type of types) {
+    for (const { metadata } of (await cluster.client.list(type)).items) {
       if (metadata.namespace === 'demo' || metadata.namespace === 'istio-system' || metadata.namespace === 'late')
         await cluster.client.delete(type, { name: metadata.name, namespace: metadata.namespace }, { gracePeriodSeconds: 0 });
     }
@@ -241,7 +243,7 @@ suite('entries for an unmodified istiod', { timeout: 120_000 }, () => {
   test('stand in the namespace of the service; a Service that is not exported here has no part in them', async () => {
     twoPeers();
     await exportHere(false);
-    await using _ = await run();
+    await using running = await run();
     const { spec } = await serviceEntry();
     assert.deepEqual(spec, {
       hosts: ['web.demo.mesh.internal'],
@@ -253,12 +255,14 @@ suite('entries for an unmodified istiod', { timeout: 120_000 }, () => {
     assert.equal(entry.metadata.labels?.['app'], undefined);
     assert.deepEqual(entry.spec, { address: '10.21.0.2', network: 'flat-network', serviceAccount: 'default', ports: { [port(80)]: 9001 } });
     assert.equal(entry.metadata.annotations?.['ambient.istio.io/redirection'], 'enabled');
+    await idle(running);
+    assert.deepEqual(await running.writes(), { 'ServiceEntry created': 1, 'WorkloadEntry created': 6 });
   });
 
   test('the pods of an exported Service join by its selector, on their own target ports', async () => {
     twoPeers();
     await exportHere();
-    await using _ = await run();
+    await using running = await run();
     const { spec } = await serviceEntry();
     assert.deepEqual(spec.workloadSelector, { labels: { app: 'web' } });
     assert.deepEqual(spec.ports, [{ name: port(80), number: 80, protocol: 'HTTP', targetPort: 8080 }]);
@@ -268,6 +272,8 @@ suite('entries for an unmodified istiod', { timeout: 120_000 }, () => {
     // Nothing goes through a gateway on a flat network: nobody selects its entry.
     const gateway = await workloadEntry('autogen.cluster-2.demo.web');
     assert.deepEqual([gateway.metadata.labels?.['app'], gateway.metadata.labels?.[hash]], [undefined, undefined]);
+    await idle(running);
+    assert.deepEqual(await running.writes(), { 'ServiceEntry created': 1, 'WorkloadEntry created': 6 });
   });
 
   test('no endpoint drops out when the Service comes to be exported, changes its selector, and is not exported any more', async () => {
@@ -373,8 +379,8 @@ suite('entries for an unmodified istiod', { timeout: 120_000 }, () => {
       // As the namespace controller does, which a test's API server has not: what is in it goes first, then it.
       await cluster.client.delete(resources.namespaces, { name: 'late' });
       await until(() => running.desired.missingNamespaces.get('late')?.state === 'deleting');
-      for (const type of [resources.serviceEntries, resources.workloadEntries]) {
-        for (const { metadata } of (await cluster.client.list(type as ResourceType, { namespace: 'late' })).items)
+      for (const type of entryTypes) {
+        for (const { metadata } of (await cluster.client.list(type, { namespace: 'late' })).items)
           await cluster.client.delete(type, { name: metadata.name, namespace: 'late' });
       }
       await idle(running);
@@ -400,8 +406,8 @@ suite('entries for an unmodified istiod', { timeout: 120_000 }, () => {
     await idle(running);
     assert.equal(await cluster.client.find(resources.namespaces, { name: 'kube-made' }), undefined);
     assert.equal(running.desired.missingNamespaces.get('kube-made')?.isToBeMade, false);
-    for (const type of [resources.serviceEntries, resources.workloadEntries]) {
-      for (const { metadata } of (await cluster.client.list(type as ResourceType, { namespace: 'made' })).items)
+    for (const type of entryTypes) {
+      for (const { metadata } of (await cluster.client.list(type, { namespace: 'made' })).items)
         await cluster.client.delete(type, { name: metadata.name, namespace: 'made' });
     }
   });
@@ -582,7 +588,7 @@ async function until(is: () => boolean | Promise<boolean>): Promise<void> {
 async function finalize(name: string): Promise<void> {
   const namespace = await cluster.client.find(resources.namespaces, { name });
   if (namespace === undefined) return;
-  await cluster.client.update(resources.namespaces, { ...namespace, spec: { finalizers: [] } } as Namespace, { subresource: 'finalize' });
+  await cluster.client.update(resources.namespaces, { ...namespace, spec: { finalizers: [] } }, { subresource: 'finalize' });
 }
 
 interface History extends AsyncDisposable {
@@ -600,12 +606,12 @@ async function watchEntries(): Promise<History> {
     seen.push(...items);
     const watch = async (): Promise<void> => {
       for await (const { object } of cluster.client.watch(type, { namespace: 'demo', resourceVersion, signal: stop.signal }))
-        seen.push(object as T);
+        seen.push(object);
     };
     running.push(watch().catch(() => undefined));
   };
-  await follow(resources.serviceEntries as ResourceType<ServiceEntry>);
-  await follow(resources.workloadEntries as ResourceType<WorkloadEntry>);
+  await follow(resources.serviceEntries);
+  await follow(resources.workloadEntries);
   return {
     states: () => {
       const ordered = [...seen].sort((a, b) => Number(a.metadata.resourceVersion) - Number(b.metadata.resourceVersion));
