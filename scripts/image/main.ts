@@ -39,6 +39,8 @@ if (values.rootfs !== undefined) {
     env: {
       PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       NODE_NO_WARNINGS: '1',
+      // For API servers whose kubeconfig names no authority; an operator's own bundle can be mounted over it.
+      NODE_USE_SYSTEM_CA: '1',
       SSL_CERT_FILE: '/etc/ssl/certs/ca-certificates.crt',
     },
     labels: {
