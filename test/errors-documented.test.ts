@@ -7,7 +7,9 @@ import { errorCodes } from '../src/core/index.ts';
 
 test('every error code has its line in docs/errors, and no line is of a code that is gone', () => {
   const dir = path.resolve(import.meta.dirname, '../docs/errors');
+  // check.md is of findings, which are no errors: findings-documented.test.ts
   const text = readdirSync(dir)
+    .filter((file) => file !== 'check.md')
     .map((file) => readFileSync(path.join(dir, file), 'utf8'))
     .join('\n');
   const documented = [...text.matchAll(/^\| `([A-Z0-9_]+)` +\|/gm)].map(([, code]) => code);

@@ -19,6 +19,7 @@ interface CreateRootOptions {
 interface IntermediateOptions extends ClusterOptions {
   readonly cluster: string;
   readonly dir: string;
+  readonly istioNamespace: string;
   readonly renew?: boolean;
   readonly force?: boolean;
 }
@@ -40,9 +41,10 @@ export async function run(args: string[]): Promise<void> {
   withClusterOptions(
     command
       .command('issue-intermediate')
-      .description(`Make a cluster's intermediate, as Istio's files; with --context also as the Secret ${istioNamespace}/${secretName}.`)
+      .description(`Make a cluster's intermediate, as Istio's files; with --context also as the Secret ${secretName} that istiod reads.`)
       .requiredOption('--cluster <name>', 'the cluster id')
       .option(...dir)
+      .option('-i, --istioNamespace <name>', 'namespace of istiod', istioNamespace)
       .option('--renew', 'make a new key even if the cluster has one; peers that pinned the old one refuse it until they are told')
       .option('--force', 'replace a Secret of another root'),
   ).action(async (options: IntermediateOptions) => {
@@ -58,8 +60,8 @@ export async function run(args: string[]): Promise<void> {
     );
     if (options.context === undefined) return;
     using client = clientFor(options);
-    await applyCacerts(client, authority, options.force === true);
-    process.stdout.write(`${options.context}: secret ${istioNamespace}/${secretName} applied\n`);
+    await applyCacerts(client, authority, { force: options.force === true, namespace: options.istioNamespace });
+    process.stdout.write(`${options.context}: secret ${options.istioNamespace}/${secretName} applied\n`);
   });
   await runCommand(command, args);
 }
@@ -72,18 +74,22 @@ function dateOf(authority: VerifiedAuthority): string {
  * Writes the Secret cacerts that istiod reads. Without `force` one of another root stays, with PKI_ROOT_EXISTS: replacing it by
  * accident would make every certificate of the cluster unbelievable.
  */
-export async function applyCacerts(client: KubeClient, authority: VerifiedAuthority, force: boolean): Promise<void> {
-  const ref = { name: secretName, namespace: istioNamespace };
+export async function applyCacerts(
+  client: KubeClient,
+  authority: VerifiedAuthority,
+  { force, namespace = istioNamespace }: { readonly force: boolean; readonly namespace?: string },
+): Promise<void> {
+  const ref = { name: secretName, namespace };
   const root = base64(authority.material.roots);
   const old = await client.find(resources.secrets, ref);
   const oldRoot = old?.data?.[authorityFiles.roots];
   if (!force && oldRoot !== undefined && oldRoot !== root) {
-    throw new IsthmusError('PKI_ROOT_EXISTS', `the cluster already has a Secret ${istioNamespace}/${secretName} of another root`, {
+    throw new IsthmusError('PKI_ROOT_EXISTS', `the cluster already has a Secret ${namespace}/${secretName} of another root`, {
       hint: '--force replaces it; every workload then needs a new certificate',
     });
   }
   const fieldManager = 'isthmus-ca';
-  await client.apply(resources.namespaces, { metadata: { name: istioNamespace } }, { fieldManager });
+  await client.apply(resources.namespaces, { metadata: { name: namespace } }, { fieldManager });
   const { certificate, key, chain } = authority.material;
   const data = {
     [authorityFiles.certificate]: base64(certificate),

@@ -10,6 +10,6 @@ export async function createMeshCa(dir: string, clusters: readonly DemoCluster[]
   await createSharedRoot(dir, {});
   for (const { client, name } of clusters) {
     const { authority } = await clusterIntermediate(dir, { cluster: name });
-    await applyCacerts(client, authority, false);
+    await applyCacerts(client, authority, { force: false });
   }
 }

@@ -281,7 +281,7 @@ function sharedRoot(here: ClusterFacts, there: ClusterFacts | undefined): string
 
 function newIntermediate({ context, mesh }: ClusterFacts, flag = '--renew'): string {
   const { namespace, name } = mesh.istiod;
-  const issue = `isthmus ca issue-intermediate --cluster ${mesh.clusterId} --context ${context} ${flag}`;
+  const issue = `isthmus ca issue-intermediate --cluster ${mesh.clusterId} --context ${context} -i ${namespace} ${flag}`;
   return `${issue} && kubectl --context ${context} -n ${namespace} rollout restart deployment/${name}`;
 }
 
