@@ -1,5 +1,6 @@
 import { annotations, gatewayClasses, istioNamespace, labels } from '../../api/names.ts';
 import { resources, type ResourceType } from '../../api/resources.ts';
+import { IsthmusError } from '../../core/index.ts';
 import { isNotFound, waitForObjects, type KubeClient } from '../../kube/index.ts';
 import { managedBySelector } from './options.ts';
 
@@ -13,9 +14,10 @@ export interface UninstallRun {
 /**
  * Takes the mesh out of a cluster. The order matters: pods leave the mesh while ztunnel and the CNI agent still run,
  * otherwise they would stay redirected to ports where nobody listens; links and gateways go while istiod is there to
- * collect their entries; the CRDs go last.
+ * collect their entries; the CRDs go last. Throws UNINSTALL_NOT_OURS, and has then changed nothing.
  */
 export async function uninstall({ client, progress, timeout }: UninstallRun): Promise<void> {
+  await refuseForeign(client);
   await leaveMesh(client, progress, timeout);
   for (const className of Object.values(gatewayClasses)) await deleteGateways(client, className, progress);
   await deleteManaged(client, resources.daemonSets, progress);
@@ -51,6 +53,21 @@ export async function uninstall({ client, progress, timeout }: UninstallRun): Pr
   );
 }
 
+/** Istio's namespace would go with all that others have in it. */
+async function refuseForeign(client: KubeClient): Promise<void> {
+  const { items } = await client.list(resources.deployments, { namespace: istioNamespace, labelSelector: 'app=istiod' });
+  const foreign = items.find(({ metadata }) => metadata.labels?.['app.kubernetes.io/managed-by'] !== 'isthmus');
+  if (foreign === undefined) return;
+  const { context } = client.transport.config;
+  throw new IsthmusError(
+    'UNINSTALL_NOT_OURS',
+    `${context}: Deployment ${istioNamespace}/${foreign.metadata.name} was not installed by isthmus`,
+    {
+      hint: `isthmus uninstall --components peering --context ${context} takes out what is ours`,
+    },
+  );
+}
+
 async function leaveMesh(client: KubeClient, progress: (step: string) => void, timeout: number): Promise<void> {
   const body = { metadata: { labels: { [labels.dataplaneMode]: null } } };
   for (const type of [resources.namespaces, resources.pods] as readonly ResourceType[]) {
@@ -67,7 +84,8 @@ async function leaveMesh(client: KubeClient, progress: (step: string) => void, t
   );
 }
 
-async function deleteGateways(client: KubeClient, className: string, progress: (step: string) => void): Promise<void> {
+/** Deletes every Gateway of a class, in all namespaces. */
+export async function deleteGateways(client: KubeClient, className: string, progress: (step: string) => void): Promise<void> {
   const found = await ignoreMissingKind(client.list(resources.gateways));
   for (const { metadata, spec } of found?.items ?? []) {
     if (spec.gatewayClassName !== className) continue;
@@ -92,7 +110,7 @@ async function deleteManaged(client: KubeClient, type: ResourceType, progress: (
 }
 
 /** A kind whose CRD is not there has no objects either. */
-async function ignoreMissingKind<T>(work: Promise<T>): Promise<T | undefined> {
+export async function ignoreMissingKind<T>(work: Promise<T>): Promise<T | undefined> {
   try {
     return await work;
   } catch (error) {
