@@ -14,6 +14,7 @@ import { resources } from '../src/api/resources.ts';
 import { defaultImage, version } from '../src/api/version.ts';
 import { resourceTypeOf } from '../src/cli/apply.ts';
 import { peeringManifests, type PeeringManifestOptions } from '../src/cli/install/peering.ts';
+import { writeLink } from '../src/cli/multicluster/link.ts';
 import { KubeClient, waitForObjects } from '../src/kube/index.ts';
 import { startApiServer, type ApiServer } from './support/api-server.ts';
 
@@ -213,6 +214,22 @@ describe('the renderings of the chart', () => {
       assert.deepEqual(JSON.parse(JSON.stringify(sorted(made))), await readGolden(name));
     });
   }
+
+  test('a link of the chart is what isthmus multicluster link writes', async () => {
+    const [wanted] = (await readGolden('gateways')).filter(({ metadata }) => metadata.name === 'istio-remote-peer-cluster-2');
+    const printed: string[] = [];
+    const peer = {
+      clusterId: 'cluster-2',
+      network: 'flat-network',
+      trustDomain: 'cluster.local',
+      address: '172.18.202.1',
+      caSha256: wanted?.metadata.annotations?.['isthmus.dev/peer-ca-sha256'],
+    };
+    await writeLink({ client, namespace: 'istio-eastwest', peer, generate: true, print: (line) => printed.push(line) });
+    const [made] = objectsOf(printed.join('\n'));
+    assert.ok(made !== undefined);
+    assert.deepEqual(withManager(made, 'Helm'), wanted);
+  });
 
   test('chart and program have one version', async () => {
     const about = parse(await readFile(path.join(chart, 'Chart.yaml'), 'utf8')) as {

@@ -161,7 +161,13 @@ describe('the permissions of isthmus peering', { timeout: 120_000 }, () => {
     what: string,
     is: (all: readonly T[]) => boolean,
   ): Promise<void> {
-    await waitForObjects({ client: here.client, type, namespace: inNamespace, what, timeout: 30_000 }, is);
+    try {
+      await waitForObjects({ client: here.client, type, namespace: inNamespace, what, timeout: 20_000 }, is);
+    } catch (error) {
+      // What was not done is mostly what was not allowed.
+      assert.deepEqual(await refusedTo(here.server, account), [], what);
+      throw error;
+    }
   }
 
   async function refusal(times: number): Promise<void> {

@@ -199,7 +199,7 @@ function container(options: PeeringManifestOptions): object {
     livenessProbe: { httpGet: { path: '/healthz', port: 'http-status' }, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
     readinessProbe: { httpGet: { path: '/readyz', port: 'http-status' }, periodSeconds: 2, timeoutSeconds: 5, failureThreshold: 3 },
     env: environment(options),
-    resources: { requests: { cpu: '100m', memory: '128Mi' }, limits: { memory: '1Gi' } },
+    resources: { requests: { cpu: '100m', memory: '256Mi' }, limits: { memory: '1Gi' } },
     securityContext: {
       allowPrivilegeEscalation: false,
       readOnlyRootFilesystem: true,
