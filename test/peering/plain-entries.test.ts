@@ -7,7 +7,7 @@ import { Registry } from 'prom-client';
 
 import { FederatedServiceSchema, type FederatedService } from '../../src/api/gen/isthmus/peering_pb.js';
 import { PortListSchema, TunnelProtocol, WorkloadSchema, type Workload } from '../../src/api/gen/istio/workload_pb.js';
-import type { KubeObject, Namespace, Node, Pod, Service, ServiceEntry, WorkloadEntry } from '../../src/api/kubernetes.ts';
+import type { Gateway, KubeObject, Namespace, Node, Pod, Service, ServiceEntry, WorkloadEntry } from '../../src/api/kubernetes.ts';
 import { resources, type ResourceType } from '../../src/api/resources.ts';
 import { Graph, source, type Source } from '../../src/collections/index.ts';
 import { createLogger, sleep } from '../../src/core/index.ts';
@@ -18,6 +18,7 @@ import { EntryWriter } from '../../src/peering/entry-writer.ts';
 import { deriveExports } from '../../src/peering/exports.ts';
 import { createPeeringMetrics } from '../../src/peering/metrics.ts';
 import type { PeeringOptions, Placement } from '../../src/peering/options.ts';
+import { tellFindings } from '../../src/peering/tell-findings.ts';
 import { startCluster, type TestCluster } from '../istiod/cluster.ts';
 
 const log = createLogger('test');
@@ -127,6 +128,7 @@ async function run(options: RunOptions = {}): Promise<Run> {
     nodes: copy<Node>(resources.nodes),
     pods: copy<Pod>(resources.pods),
     services: copy<Service>(resources.services),
+    gateways: copy<Gateway>(resources.gateways),
   };
   const actual = {
     serviceEntries: copy<ServiceEntry>(resources.serviceEntries),
@@ -155,18 +157,20 @@ async function run(options: RunOptions = {}): Promise<Run> {
   await Promise.all(copies);
   settle();
   const metrics = createPeeringMetrics(new Registry());
+  const events = new EventRecorder({ client, component: 'isthmus-peering', log });
   const writer = new EntryWriter({
     client,
     desired,
     actual,
     isKnown: options.isKnown ?? (() => true),
-    events: new EventRecorder({ client, component: 'isthmus-peering', log }),
+    events,
     handoverMs: options.handoverMs,
     rate: options.rate,
     metrics,
     log,
   });
   running.push(writer.run(stop.signal));
+  const stopTelling = tellFindings({ desired, inputs, events, metrics, log });
   return {
     desired,
     writer,
@@ -176,6 +180,7 @@ async function run(options: RunOptions = {}): Promise<Run> {
       return Object.fromEntries(values.map(({ labels, value }) => [`${labels.kind ?? ''} ${labels.result ?? ''}`, value]));
     },
     [Symbol.asyncDispose]: async () => {
+      stopTelling();
       stop.abort();
       await Promise.all(running);
     },
@@ -276,6 +281,24 @@ suite('entries for an unmodified istiod', { timeout: 120_000 }, () => {
     assert.deepEqual(await running.writes(), { 'ServiceEntry created': 1, 'WorkloadEntry created': 6 });
   });
 
+  test('pods that do not agree on a named target port are told of on the Service', async () => {
+    await exportHere(true, {
+      ports: [
+        { name: 'http', port: 80, targetPort: 'nowhere' },
+        { name: 'other', port: 81, targetPort: 81 },
+      ],
+    });
+    await cluster.createPod({ namespace: 'demo', name: 'web-1', ip: '10.10.0.9', labels: { app: 'web' } });
+    await using running = await run();
+    await until(async () => (await warnings('PEERING_TARGET_PORTS', 'demo')).length > 0);
+    assert.match((await warnings('PEERING_TARGET_PORTS', 'demo'))[0] ?? '', /^Service web: port 80 goes to the port named nowhere/);
+    await idle(running);
+    assert.deepEqual(
+      (await serviceEntry()).spec.ports?.map(({ number }) => number),
+      [81],
+    );
+  });
+
   test('no endpoint drops out when the Service comes to be exported, changes its selector, and is not exported any more', async () => {
     twoPeers();
     await exportHere(false);
@@ -358,7 +381,22 @@ suite('entries for an unmodified istiod', { timeout: 120_000 }, () => {
     peers.site('cluster-2');
     peers.service('cluster-2', 'web', [80], 'late');
     peers.pod('cluster-2', 'web-1', [10, 20, 0, 1], { web: { 80: 80 } }, 'late');
+    await cluster.create({
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'Gateway',
+      metadata: { name: 'istio-remote-peer-cluster-2', namespace: 'istio-system' },
+      spec: {
+        gatewayClassName: 'istio-remote',
+        listeners: [{ name: 'xds-tls', port: 15012, protocol: 'TLS', tls: { mode: 'Passthrough' } }],
+      },
+    });
     await using running = await run();
+    await until(async () => (await warnings('PEERING_NAMESPACE_MISSING', 'istio-system')).length > 0);
+    const [warning = ''] = await warnings('PEERING_NAMESPACE_MISSING', 'istio-system');
+    assert.match(
+      warning,
+      /^Gateway istio-remote-peer-cluster-2: namespace late does not exist here, .*kubectl create namespace late .*--create-namespaces$/,
+    );
     await idle(running);
     assert.deepEqual(running.desired.missingNamespaces.get('late'), {
       name: 'late',
@@ -574,6 +612,13 @@ suite('entries for an unmodified istiod', { timeout: 120_000 }, () => {
 
 async function total(running: Run): Promise<number> {
   return Object.values(await running.writes()).reduce((sum, count) => sum + count, 0);
+}
+
+/** The Events of a reason: object and message. */
+async function warnings(wanted: string, namespace: string): Promise<string[]> {
+  const { items } = await cluster.client.list(resources.events, { namespace });
+  const found = items.filter(({ type, reason }) => type === 'Warning' && reason === wanted);
+  return found.map(({ involvedObject: { kind, name }, message }) => `${kind ?? ''} ${name ?? ''}: ${message ?? ''}`);
 }
 
 async function until(is: () => boolean | Promise<boolean>): Promise<void> {
