@@ -18,6 +18,8 @@ shift
 mount -t proc proc "$root/proc"
 mount -o remount,bind,ro,nosuid,nodev "$root"
 cd "$root"
+# In a user namespace with one user there are no groups to set.
+if [ "$user" = 0:0 ]; then exec chroot "$root" "$@"; fi
 exec chroot --userspec="$user" "$root" "$@"`;
 
 export interface ContainerOptions {
