@@ -4,6 +4,7 @@ import { clientFor, commaList, createCommand, runCommand, withClusterOptions, ty
 import { checkClusters, severityOf, waitForClusters, type ClusterReport } from './multicluster/check.ts';
 import { expose } from './multicluster/expose.ts';
 import type { Severity } from './multicluster/findings.ts';
+import { gatewayNamespace } from './multicluster/link-checks.ts';
 import { link, writeLink } from './multicluster/link.ts';
 import { findMesh, readMeshIdentity } from './multicluster/mesh-identity.ts';
 import { printReport, reportJson } from './multicluster/report.ts';
@@ -59,8 +60,6 @@ interface StatusOptions extends MeshOptions {
   readonly contexts?: readonly string[];
   readonly output?: string;
 }
-
-const gatewayNamespace = 'istio-eastwest';
 
 /** `isthmus multicluster expose | link | unlink | status | check`, with istioctl's options. */
 export async function run(args: string[]): Promise<void> {

@@ -342,7 +342,7 @@ describe('check beside an Istio that others installed', () => {
     {
       code: 'CHECK_PEERS_MISSING',
       break: () => b.delete(resources.gateways, link1),
-      command: /^isthmus multicluster link --contexts west,east$/,
+      command: /^isthmus multicluster link --contexts west,east --namespace istio-eastwest$/,
       afterwards: () => setPeerState(b, 'east-1', {}),
     },
     {
@@ -489,6 +489,11 @@ describe('check beside an Istio that others installed', () => {
     await setNetwork('flat');
     assert.equal(severityOf(await waiting), 'ok');
     assert.ok(Date.now() - before < 20_000);
+    await setReadyWest('ztunnel-abcde', west.dataPlaneNamespace, false)();
+    const forPod = waitForClusters({ ...both, clients: [a, b], timeout: 20_000, failOn: 'warning' });
+    await check();
+    await setReadyWest('ztunnel-abcde', west.dataPlaneNamespace, true)();
+    assert.equal(severityOf(await forPod), 'ok');
     await setNetwork(null);
     const late = await waitForClusters({ ...both, clients: [a, b], timeout: 300, failOn: 'warning' });
     assert.equal(severityOf(late), 'failure');

@@ -1,7 +1,7 @@
 import { resources, type ResourceType } from '../../api/resources.ts';
 import { IsthmusError, withTimeout } from '../../core/index.ts';
 import { Informer, type KubeClient } from '../../kube/index.ts';
-import { readClusterFacts, type ClusterFacts } from './cluster-facts.ts';
+import { componentPodSelectors, readClusterFacts, type ClusterFacts } from './cluster-facts.ts';
 import { checkCni, checkComponentPods, checkEnvironment, checkLicense, checkVersions } from './component-checks.ts';
 import { checkEntries, checkServices } from './entry-checks.ts';
 import { worstOf, type CheckLine, type Severity } from './findings.ts';
@@ -69,7 +69,7 @@ export function severityOf(reports: readonly ClusterReport[]): Severity | 'ok' {
 }
 
 /**
- * Checks again after every change of a Gateway, a Deployment or a DaemonSet, until nothing is found that weighs `failOn` or more, or the
+ * Checks again after every change of what decides (Gateways, components and their pods, namespaces, entries), until nothing is found that weighs `failOn` or more, or the
  * time is over; resolves with the last reports either way.
  */
 export async function waitForClusters(
@@ -110,16 +110,20 @@ class Changes {
   #pending = Promise.withResolvers<undefined>();
 
   constructor(clients: readonly KubeClient[], signal: AbortSignal) {
-    const watched: readonly ResourceType[] = [
+    const whole = [
       resources.gateways,
       resources.deployments,
       resources.daemonSets,
       resources.namespaces,
       resources.workloadEntries,
+    ] as const;
+    const watched: readonly { readonly type: ResourceType; readonly labelSelector?: string }[] = [
+      ...whole.map((type) => ({ type })),
+      ...componentPodSelectors.map((labelSelector) => ({ type: resources.pods, labelSelector })),
     ];
     for (const client of clients) {
-      for (const type of watched) {
-        const informer = new Informer({ client, type });
+      for (const one of watched) {
+        const informer = new Informer({ client, ...one });
         informer.onChange(() => this.#pending.resolve(undefined));
         void informer.run(signal);
       }

@@ -26,6 +26,8 @@ export interface ClusterFacts {
   /** Hex SHA-256 of the trusted roots. */
   readonly roots: readonly string[];
   readonly authority: SigningAuthority | undefined;
+  /** Names of all namespaces. */
+  readonly namespaces: ReadonlySet<string>;
   /** Of istiod, ztunnel, CNI agent, peering and the gateways. */
   readonly pods: readonly Pod[];
   readonly nodes: readonly Node[];
@@ -42,19 +44,18 @@ export interface ClusterFacts {
 export async function readClusterFacts(client: KubeClient, choice: IstiodChoice): Promise<ClusterFacts> {
   const mesh = await findMesh(client, choice);
   const { istiod } = mesh;
-  const [version, cniSettings, roots, authority, pods, nodes, gateways, globalServices, serviceEntries, workloadEntries] =
-    await Promise.all([
-      istiod.isIsthmus ? undefined : (istiod.version ?? askIstiodVersion(client, istiod)),
-      readCniSettings(client, mesh),
-      readRoots(client, istiod),
-      readSigningAuthority(client, istiod.namespace),
-      readComponentPods(client),
-      client.list(resources.nodes).then(({ items }) => items),
-      listServed(client, resources.gateways),
-      readGlobalServices(client),
-      listServed(client, resources.serviceEntries),
-      listServed(client, resources.workloadEntries),
-    ]);
+  const [version, cniSettings, roots, authority, pods, nodes, gateways, namespaces, serviceEntries, workloadEntries] = await Promise.all([
+    istiod.isIsthmus ? undefined : (istiod.version ?? askIstiodVersion(client, istiod)),
+    readCniSettings(client, mesh),
+    readRoots(client, istiod),
+    readSigningAuthority(client, istiod.namespace),
+    readComponentPods(client),
+    client.list(resources.nodes).then(({ items }) => items),
+    listServed(client, resources.gateways),
+    client.list(resources.namespaces).then(({ items }) => items),
+    listServed(client, resources.serviceEntries),
+    listServed(client, resources.workloadEntries),
+  ]);
   return {
     context: client.transport.config.context,
     mesh,
@@ -66,7 +67,8 @@ export async function readClusterFacts(client: KubeClient, choice: IstiodChoice)
     nodes,
     eastWest: gateways.filter(({ spec }) => spec.gatewayClassName === gatewayClasses.eastWest),
     remote: gateways.filter(({ spec }) => spec.gatewayClassName === gatewayClasses.remote),
-    globalServices,
+    namespaces: new Set(namespaces.map(({ metadata }) => metadata.name)),
+    globalServices: await readGlobalServices(client, namespaces),
     serviceEntries: serviceEntries.filter(({ metadata }) => metadata.name.startsWith('autogen.')),
     workloadEntries: workloadEntries.filter(({ metadata }) => /^autogen(flat)?\./.test(metadata.name)),
   };
@@ -88,14 +90,16 @@ async function readCniSettings(client: KubeClient, { cnis }: Mesh): Promise<Read
   return settings;
 }
 
+/** Which pods are those of the components; a pod may match several. */
+export const componentPodSelectors = ['app in (istiod,ztunnel,isthmus-peering)', 'k8s-app=istio-cni-node', labels.gatewayName] as const;
+
 async function readComponentPods(client: KubeClient): Promise<readonly Pod[]> {
-  const selectors = ['app in (istiod,ztunnel,isthmus-peering)', 'k8s-app=istio-cni-node', labels.gatewayName];
-  const lists = await Promise.all(selectors.map((labelSelector) => client.list(resources.pods, { labelSelector })));
+  const lists = await Promise.all(componentPodSelectors.map((labelSelector) => client.list(resources.pods, { labelSelector })));
   return [...new Map(lists.flatMap(({ items }) => items).map((pod) => [pod.metadata.uid, pod])).values()];
 }
 
-async function readGlobalServices(client: KubeClient): Promise<readonly GlobalServiceFacts[]> {
-  const namespaces = new Map((await client.list(resources.namespaces)).items.map((namespace) => [namespace.metadata.name, namespace]));
+async function readGlobalServices(client: KubeClient, all: readonly Namespace[]): Promise<readonly GlobalServiceFacts[]> {
+  const namespaces = new Map(all.map((namespace) => [namespace.metadata.name, namespace]));
   const labelled = [...namespaces.values()].filter(({ metadata }) => metadata.labels?.[labels.serviceScope] !== undefined);
   const lists = await Promise.all([
     client.list(resources.services, { labelSelector: labels.serviceScope }),

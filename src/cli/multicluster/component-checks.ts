@@ -1,8 +1,8 @@
-import type { Pod } from '../../api/kubernetes.ts';
+import type { Deployment, Pod } from '../../api/kubernetes.ts';
 import { labels } from '../../api/names.ts';
 import type { ClusterFacts } from './cluster-facts.ts';
 import { finding, type CheckLine, type Finding } from './findings.ts';
-import { peeringName } from './find-istio.ts';
+import { peeringName, type Component } from './find-istio.ts';
 
 /**
  * The first Istio that is good enough. 1.24 is the release in which ambient became stable; before it ztunnel and istiod lack parts
@@ -109,14 +109,19 @@ export function checkComponentPods({ context, mesh, pods, eastWest }: ClusterFac
   const { istiod, ztunnels, cnis, peering } = mesh;
   const of = (name: string, value: string): readonly Pod[] => pods.filter(({ metadata }) => metadata.labels?.[name] === value);
   const lines: CheckLine[] = [];
-  const look = (namespace: string, selector: string): string => `kubectl --context ${context} -n ${namespace} describe pods -l ${selector}`;
+  const look = (namespace: string, selector: string, workload: string): string =>
+    `kubectl --context ${context} -n ${namespace} describe ${pods.some((pod) => isSelected(pod, selector)) ? `pods -l ${selector}` : workload}`;
+  const lookOrScale = ({ namespace, name, object }: Component<Deployment>, selector: string, replicas: number): string =>
+    object.spec?.replicas === 0
+      ? `kubectl --context ${context} -n ${namespace} scale deployment/${name} --replicas=${String(replicas)}`
+      : look(namespace, selector, `deployment/${name}`);
   lines.push(
     checkPods('istiod', {
       pods: of('app', 'istiod').filter(({ metadata }) => metadata.namespace === istiod.namespace),
       wanted: istiod.object.spec?.replicas ?? 1,
       code: 'CHECK_ISTIOD_NOT_READY',
       none: `no pods of istiod deployment ${istiod.name} found in namespace "${istiod.namespace}"`,
-      command: look(istiod.namespace, 'app=istiod'),
+      command: lookOrScale(istiod, 'app=istiod', 1),
       isExtra: false,
     }),
   );
@@ -138,7 +143,7 @@ export function checkComponentPods({ context, mesh, pods, eastWest }: ClusterFac
           wanted: peering.object.spec?.replicas ?? 1,
           code: 'CHECK_PEERING_NOT_READY',
           none: `no pods of deployment ${peering.name} found in namespace "${peering.namespace}"`,
-          command: look(peering.namespace, `app=${peeringName}`),
+          command: lookOrScale(peering, `app=${peeringName}`, 2),
           isExtra: true,
         }),
       );
@@ -150,7 +155,7 @@ export function checkComponentPods({ context, mesh, pods, eastWest }: ClusterFac
       wanted: Math.max(1, ...ztunnels.map(({ object }) => object.status?.desiredNumberScheduled ?? 0)),
       code: 'CHECK_ZTUNNEL_NOT_READY',
       none: 'no ztunnel daemonset found in any namespace',
-      command: look(ztunnels[0]?.namespace ?? istiod.namespace, 'app=ztunnel'),
+      command: look(ztunnels[0]?.namespace ?? istiod.namespace, 'app=ztunnel', `daemonset/${ztunnels[0]?.name ?? 'ztunnel'}`),
       isExtra: false,
     }),
     checkPods('istio-cni', {
@@ -158,7 +163,7 @@ export function checkComponentPods({ context, mesh, pods, eastWest }: ClusterFac
       wanted: Math.max(1, ...cnis.map(({ object }) => object.status?.desiredNumberScheduled ?? 0)),
       code: 'CHECK_CNI_NOT_READY',
       none: 'no istio-cni-node daemonset found in any namespace',
-      command: look(cnis[0]?.namespace ?? istiod.namespace, 'k8s-app=istio-cni-node'),
+      command: look(cnis[0]?.namespace ?? istiod.namespace, 'k8s-app=istio-cni-node', 'daemonset/istio-cni-node'),
       isExtra: true,
     }),
   );
@@ -173,7 +178,11 @@ export function checkComponentPods({ context, mesh, pods, eastWest }: ClusterFac
         wanted: eastWest.length,
         code: 'CHECK_EASTWEST_NOT_READY',
         none: 'no eastwest gateway pods found',
-        command: look(gateway.metadata.namespace ?? '', `${labels.gatewayName}=${gateway.metadata.name}`),
+        command: look(
+          gateway.metadata.namespace ?? '',
+          `${labels.gatewayName}=${gateway.metadata.name}`,
+          `gateway/${gateway.metadata.name}`,
+        ),
         isExtra: false,
       }),
     );
@@ -191,13 +200,15 @@ interface PodCheck {
   readonly isExtra: boolean;
 }
 
-function checkPods(what: string, { pods, wanted, code, none, command, isExtra }: PodCheck): CheckLine {
+function checkPods(what: string, { pods: all, wanted, code, none, command, isExtra }: PodCheck): CheckLine {
   const check = `Pod Check (${what})`;
+  // One that is being replaced is not missed.
+  const pods = all.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
   const details = pods.map(
     (pod) =>
       `${pod.metadata.namespace ?? ''}/${pod.metadata.name}: ${pod.status?.phase ?? 'Unknown'}${isReady(pod) ? ', ready' : ', not ready'}`,
   );
-  const healthy = pods.filter((pod) => pod.metadata.deletionTimestamp === undefined && isReady(pod)).length;
+  const healthy = pods.filter(isReady).length;
   const message = pods.length === 0 ? none : `${String(healthy)} of ${String(Math.max(wanted, pods.length))} pods healthy`;
   const isHealthy = pods.length > 0 && healthy === pods.length && healthy >= wanted;
   return {
@@ -207,6 +218,11 @@ function checkPods(what: string, { pods, wanted, code, none, command, isExtra }:
     findings: isHealthy ? [] : [finding(code, message, command)],
     isExtra,
   };
+}
+
+function isSelected({ metadata }: Pod, selector: string): boolean {
+  const [name = '', value] = selector.split('=');
+  return metadata.labels?.[name] === value;
 }
 
 function isReady(pod: Pod): boolean {

@@ -17,7 +17,7 @@ export function checkServices({ context, globalServices }: ClusterFacts): CheckL
     return finding('CHECK_NAMESPACE_NOT_IN_MESH', cause, command);
   });
   const details = globalServices.map(({ service }) => `${service.metadata.namespace ?? ''}/${service.metadata.name}`);
-  const message = findings.length === 0 ? `${String(details.length)} global Services` : 'found global Services outside the mesh';
+  const message = findings.length === 0 ? `global Services: ${String(details.length)}` : 'found global Services outside the mesh';
   return { check: 'Shared Services Check', message, details, findings, isExtra: true };
 }
 

@@ -13,8 +13,11 @@ export interface Neighbours {
   readonly earlier: readonly ClusterFacts[];
 }
 
+/** Where gateways are put when nobody says otherwise. */
+export const gatewayNamespace = 'istio-eastwest';
+
 /** The cluster's own gateways, through which peers reach its control plane. */
-export function checkGateways({ context, eastWest }: ClusterFacts): CheckLine {
+export function checkGateways({ context, eastWest, namespaces }: ClusterFacts): CheckLine {
   const check = 'Gateway Check';
   const details = eastWest.map(
     (gateway) =>
@@ -23,7 +26,8 @@ export function checkGateways({ context, eastWest }: ClusterFacts): CheckLine {
   const line = { check, details, isExtra: false };
   if (eastWest.length === 0) {
     const cause = 'no configured eastwest gateways: no peer can import from this cluster, unless it reaches the control plane straight';
-    const command = `isthmus multicluster expose --context ${context} --namespace istio-eastwest`;
+    const create = namespaces.has(gatewayNamespace) ? '' : `kubectl --context ${context} create namespace ${gatewayNamespace} && `;
+    const command = `${create}isthmus multicluster expose --context ${context} --namespace ${gatewayNamespace}`;
     return { ...line, message: 'no configured eastwest gateways', findings: [finding('CHECK_EASTWEST_MISSING', cause, command)] };
   }
   const findings = eastWest
@@ -55,7 +59,8 @@ export function checkPeers(facts: ClusterFacts, { all: others }: Neighbours): Ch
   if (peers.length === 0) {
     const cause = 'no configured peers: nothing is imported into this cluster';
     const contexts = [context, ...others.map((other) => other.context)].join(',');
-    const command = `isthmus multicluster link --contexts ${others.length > 0 ? contexts : `${context},<peer's context>`}`;
+    const namespace = facts.eastWest[0]?.metadata.namespace ?? gatewayNamespace;
+    const command = `isthmus multicluster link --contexts ${others.length > 0 ? contexts : `${context},<peer's context>`} --namespace ${namespace}`;
     return { ...line, message: 'no configured peers', findings: [finding('CHECK_PEERS_MISSING', cause, command)] };
   }
   const findings = peers.flatMap((peer) => judgePeer(peer, facts, others));
