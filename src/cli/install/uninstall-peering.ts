@@ -17,13 +17,18 @@ export async function uninstallPeering({ client, progress, timeout }: UninstallR
   await deleteGateways(client, gatewayClasses.remote, progress);
   await waitUntilCollected(client, progress, timeout);
   await deleteGateways(client, gatewayClasses.eastWest, progress);
-  await ignoreMissingKind(client.delete(resources.gatewayClasses, { name: gatewayClasses.eastWest }));
+  const { items: processes } = await client.list(resources.deployments, { labelSelector: selector });
   await deleteOwn(client, resources.deployments, progress);
   const pods = { client, type: resources.pods, labelSelector: `app=${peeringName}`, timeout, what: 'peering to have stopped' };
   await waitForObjects(pods, (found) => found.length === 0);
   for (const type of ownKinds) await deleteOwn(client, type, progress);
+  for (const { metadata } of processes) await client.delete(resources.leases, { ...metadata, name: leaseName });
+  await ignoreMissingKind(client.delete(resources.gatewayClasses, { name: gatewayClasses.eastWest }));
   await deleteEntries(client, progress);
 }
+
+/** Of the process that writes. */
+const leaseName = 'isthmus-peering-leader';
 
 const ownKinds: readonly ResourceType[] = [
   resources.podDisruptionBudgets,
@@ -64,8 +69,8 @@ async function deleteEntries(client: KubeClient, progress: (step: string) => voi
   const isOurs = ({ metadata }: KubeObject): boolean =>
     metadata.managedFields?.some(({ manager, operation }) => manager === peeringName && operation === 'Apply') ?? false;
   for (const type of [resources.serviceEntries, resources.workloadEntries] as readonly ResourceType[]) {
-    const { items } = await client.list(type, { labelSelector: labels.parentService });
-    for (const { metadata } of items.filter(isOurs)) {
+    const found = await ignoreMissingKind(client.list(type, { labelSelector: labels.parentService }));
+    for (const { metadata } of (found?.items ?? []).filter(isOurs)) {
       progress(`${type.kind} ${metadata.namespace ?? ''}/${metadata.name}`);
       await client.delete(type, metadata);
     }

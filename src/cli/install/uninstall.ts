@@ -1,7 +1,7 @@
 import { annotations, gatewayClasses, istioNamespace, labels } from '../../api/names.ts';
 import { resources, type ResourceType } from '../../api/resources.ts';
 import { IsthmusError } from '../../core/index.ts';
-import { isNotFound, waitForObjects, type KubeClient } from '../../kube/index.ts';
+import { KubeApiError, waitForObjects, type KubeClient } from '../../kube/index.ts';
 import { managedBySelector } from './options.ts';
 
 export interface UninstallRun {
@@ -114,7 +114,8 @@ export async function ignoreMissingKind<T>(work: Promise<T>): Promise<T | undefi
   try {
     return await work;
   } catch (error) {
-    if (isNotFound(error)) return undefined;
+    // The answer to an unknown path is no Status: it has no reason.
+    if (error instanceof KubeApiError && error.httpCode === 404) return undefined;
     throw error;
   }
 }
