@@ -95,19 +95,24 @@ describe('check beside an Istio that others installed', () => {
     reports.flatMap(({ lines }) => lines.flatMap(({ findings }) => [...findings]));
   const check = async (): Promise<Finding[]> => findingsOf(await checkClusters({ ...both, clients: [a, b] }));
 
-  /** A command of a report as a user runs it: in a shell, with kubectl and isthmus on the path and both contexts. */
-  async function shell(command: string): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+  /** What a user runs: in a shell, with kubectl and isthmus on the path and both contexts. */
+  async function run(command: string): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
+    const { promise, resolve } = Promise.withResolvers<{ code: number; stdout: string; stderr: string }>();
     const env = {
       PATH: `${path.join(home, 'bin')}:${process.env['PATH'] ?? ''}`,
       HOME: home,
       KUBECONFIG: servers.map(({ kubeconfig: file }) => file).join(':'),
     };
     execFile('sh', ['-euc', command], { env, timeout: 60_000 }, (error, stdout, stderr) => {
-      if (error === null) resolve(undefined);
-      else reject(new Error(`${command}: ${stdout}${stderr}`));
+      resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr });
     });
-    await promise;
+    return await promise;
+  }
+
+  /** A command of a report; fails when it does. */
+  async function shell(command: string): Promise<void> {
+    const { code, stdout, stderr } = await run(command);
+    assert.equal(code, 0, `${command}: ${stdout}${stderr}`);
   }
 
   async function setEnv(
@@ -451,6 +456,42 @@ describe('check beside an Istio that others installed', () => {
       reports.map(({ clusterId }) => clusterId),
       ['east-1', 'west-1'],
     );
+  });
+
+  test('exit codes and JSON of the command', async () => {
+    const command = 'isthmus multicluster check --contexts east,west';
+    const well = await run(`${command} -o json`);
+    assert.equal(well.code, 0, well.stderr);
+    const report = JSON.parse(well.stdout) as {
+      severity: string;
+      clusters: { cluster: string; checks: { check: string; severity: string }[] }[];
+    };
+    assert.equal(report.severity, 'ok');
+    assert.deepEqual(
+      report.clusters.map(({ cluster }) => cluster),
+      ['east-1', 'west-1'],
+    );
+    const inMesh = (mode: string | null): Promise<unknown> =>
+      b.patch(
+        resources.namespaces,
+        { name: 'demo' },
+        { type: 'merge', body: { metadata: { labels: { 'istio.io/dataplane-mode': mode } } } },
+      );
+    await inMesh(null);
+    const warned = await run(command);
+    assert.equal(warned.code, 1);
+    assert.match(warned.stdout, /^⚠️ {2}Shared Services Check: found global Services outside the mesh$/m);
+    assert.equal((await run(`${command} --fail-on failure`)).code, 0);
+    await setNetwork(null);
+    const failed = await run(`${command} --fail-on failure`);
+    assert.equal(failed.code, 2);
+    assert.match(failed.stdout, /^❌ Network Configuration Check: .*\n {3}CHECK_NETWORK_UNSET: .*\n {5}mend: kubectl /m);
+    await setNetwork('flat');
+    await inMesh('ambient');
+    const elsewhere = await run(`${command} -i nowhere`);
+    assert.equal(elsewhere.code, 2, 'a cluster that cannot be checked is no mere warning');
+    assert.match(elsewhere.stderr, /MESH_NOT_INSTALLED/);
+    assert.equal((await run(`${command} --fail-on nothing`)).code, 64);
   });
 
   for (const one of cases) {
