@@ -1,7 +1,7 @@
 # The image of `npm run image`, for those who build with Docker: docs/image.md. The build context is a checkout.
 FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      ca-certificates curl hostname iproute2 libatomic1 mount netbase nftables npm util-linux
+      ca-certificates curl hostname iproute2 libatomic1 mount nftables npm util-linux
 WORKDIR /isthmus
 COPY package.json package-lock.json ./
 RUN npm ci --no-fund --no-audit --ignore-scripts && touch node_modules/.isthmus-installed

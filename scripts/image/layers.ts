@@ -32,9 +32,11 @@ const home = 'opt/isthmus';
 /** The user of everything that needs no rights on its node; upstream's number. */
 export const user = 1337;
 
-const accounts = {
+const settings = {
   'etc/passwd': `root:x:0:0:root:/:/sbin/nologin\nisthmus:x:${user}:${user}:isthmus:/:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n`,
   'etc/group': `root:x:0:\nisthmus:x:${user}:\nnogroup:x:65534:\n`,
+  // nft looks up in it what number `tcp` has.
+  'etc/protocols': 'ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\n',
   'etc/nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\nprotocols: files\nservices: files\n',
 };
 
@@ -79,7 +81,7 @@ function systemLayer(root: string, native: readonly string[]): { readonly layer:
   for (const name of ['dev', 'proc', 'sys', 'run', 'etc', 'var']) layer.directory(name);
   layer.link('var/run', '/run');
   layer.directory('tmp', 0o1777);
-  for (const [name, text] of Object.entries(accounts)) layer.file(name, text);
+  for (const [name, text] of Object.entries(settings)) layer.file(name, text);
 
   const nodePackage = path.join(root, 'node_modules', `node-linux-${process.arch}`);
   const node = path.join(nodePackage, 'bin/node');

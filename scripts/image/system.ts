@@ -42,8 +42,6 @@ export function systemFiles(binaries: readonly string[]): readonly SystemFile[] 
       target: inImage(path.join(realpathSync(path.dirname(file)), path.basename(file))),
       mode: path.basename(file) === path.basename(loader) ? 0o755 : 0o644,
     })),
-    // nft reads in it what number `tcp` has.
-    ...['/etc/protocols'].filter(existsSync).map((file) => ({ source: file, target: inImage(file), mode: 0o644 })),
   ];
   return files.sort((a, b) => (a.target < b.target ? -1 : 1));
 }
@@ -69,7 +67,8 @@ function librariesOf(loader: string, file: string): readonly string[] {
 /** The certificate authorities of the package ca-certificates, without what this machine's owner may have added to them. */
 export function certificateAuthorities(): { readonly sources: readonly string[]; readonly bundle: string } {
   const list = '/etc/ca-certificates.conf';
-  if (!existsSync(list)) throw new Error('the package ca-certificates is missing on this system: the image takes its certificates');
+  if (!existsSync(list))
+    throw new Error('certificates are missing on this system; get them as root with: apt-get install -y ca-certificates');
   const sources = readFileSync(list, 'utf8')
     .split('\n')
     .filter((line) => line.startsWith('mozilla/'))
