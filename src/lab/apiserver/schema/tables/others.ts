@@ -47,7 +47,11 @@ const webhooks: readonly Column[] = [
 
 const ingress: readonly Column[] = [
   nameColumn,
-  { name: 'Class', from: 'networking.IngressSpec.ingressClassName', cell: (object) => stringAt(spec(object), 'ingressClassName') ?? none },
+  {
+    name: 'Class',
+    description: 'The name of the IngressClass resource that should be used for additional configuration',
+    cell: (object) => stringAt(spec(object), 'ingressClassName') ?? none,
+  },
   {
     name: 'Hosts',
     description: 'Hosts that incoming requests are matched against before the ingress rule',
@@ -74,10 +78,14 @@ const ingress: readonly Column[] = [
 
 const ingressClass: readonly Column[] = [
   nameColumn,
-  { name: 'Controller', from: 'networking.IngressClassSpec.controller', cell: (object) => stringAt(spec(object), 'controller') ?? '' },
+  {
+    name: 'Controller',
+    description: 'Controller that is responsible for handling this class',
+    cell: (object) => stringAt(spec(object), 'controller') ?? '',
+  },
   {
     name: 'Parameters',
-    from: 'networking.IngressClassSpec.parameters',
+    description: 'A reference to a resource with additional parameters',
     cell(object) {
       const parameters = objectAt(spec(object), 'parameters');
       if (parameters === undefined) return none;

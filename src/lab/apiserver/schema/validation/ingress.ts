@@ -1,4 +1,4 @@
-import { objectAt, objectsAt, stringAt, type Json } from '../json.ts';
+import { numberAt, objectAt, objectsAt, stringAt, type Json } from '../json.ts';
 import type { FieldError } from '../types.ts';
 import { invalid, invalidUnshown, notSupported, required } from './errors.ts';
 
@@ -40,6 +40,17 @@ function validateBackend(at: string, backend: Json): FieldError[] {
   const service = objectAt(backend, 'service');
   const resource = objectAt(backend, 'resource');
   if (service !== undefined && resource !== undefined) return [invalidUnshown(at, 'cannot set both resource and service backends')];
-  if (service === undefined && resource === undefined) return [required(at, 'must specify one of: `resource` or `service`')];
-  return service !== undefined && (stringAt(service, 'name') ?? '') === '' ? [required(`${at}.service.name`)] : [];
+  if (service !== undefined) return validateServiceBackend(at, service);
+  return resource === undefined ? [invalid(at, '', 'resource or service backend is required')] : [];
+}
+
+function validateServiceBackend(at: string, service: Json): FieldError[] {
+  const port = objectAt(service, 'port');
+  const named = (stringAt(port, 'name') ?? '') !== '';
+  const numbered = (numberAt(port, 'number') ?? 0) !== 0;
+  return [
+    ...((stringAt(service, 'name') ?? '') === '' ? [required(`${at}.service.name`)] : []),
+    ...(named && numbered ? [invalidUnshown(at, 'cannot set both port name & port number')] : []),
+    ...(named || numbered ? [] : [required(at, 'port name or number is required')]),
+  ];
 }
