@@ -56,6 +56,8 @@ async function installInto(client: KubeClient, options: Options): Promise<void> 
   const { network = 'flat-network', trustDomain, image } = options;
   const programs = await placePrograms(client, { istiod: options.istiodBinary, ztunnel: options.ztunnelBinary });
   const components = named ?? defaultComponents(programs);
+  if (components.has('peering') && components.has('istiod') && programs.istiod === undefined)
+    throw new IsthmusError('INSTALL_PEERING_BUILT_IN', 'our istiod peers by itself', { hint: 'leave peering out of --components' });
   await install({ client, options: { clusterId, network, trustDomain, image, programs }, components, progress, timeout });
   process.stdout.write(`${context}: installed, cluster id ${clusterId}, network ${network}\n`);
 }
