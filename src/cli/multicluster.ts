@@ -19,6 +19,8 @@ interface MeshOptions extends ClusterOptions {
 
 interface ExposeOptions extends MeshOptions {
   readonly namespace: string;
+  readonly contexts?: readonly string[];
+  readonly createNamespace?: true;
   readonly generate?: true;
   readonly wait?: true;
   readonly timeout: number;
@@ -66,22 +68,27 @@ export async function run(args: string[]): Promise<void> {
   const command = createCommand('multicluster', 'Expose, link and check clusters, with our istiod or beside an Istio of others.');
 
   withMeshOptions(command.command('expose').description('Create the east-west gateway, through which peers reach the control plane.'))
-    .option('-n, --namespace <name>', 'namespace of the gateway; must exist', gatewayNamespace)
+    .option('--contexts <a,b,…>', 'expose several clusters', commaList)
+    .option('-n, --namespace <name>', 'namespace of the gateway', gatewayNamespace)
+    .option('--create-namespace', 'make the namespace if it is not there')
     .option('--generate', 'print the Gateway as YAML instead of applying it')
     .option('--wait', 'wait until it is programmed')
     .option('--timeout <seconds>', 'how long --wait waits', seconds, 60_000)
     .action(async (options: ExposeOptions) => {
-      using client = clientFor(options);
+      using clients = clientsFor(options);
       const { namespace, timeout } = options;
-      await expose({
-        client,
-        namespace,
-        timeout,
-        ...choiceOf(options),
-        generate: options.generate ?? false,
-        wait: options.wait ?? false,
-        print,
-      });
+      for (const client of clients.all) {
+        await expose({
+          client,
+          namespace,
+          timeout,
+          ...choiceOf(options),
+          createNamespace: options.createNamespace ?? false,
+          generate: options.generate ?? false,
+          wait: options.wait ?? false,
+          print,
+        });
+      }
     });
 
   withMeshOptions(command.command('link').description('Let clusters import from each other, or one import from others.'))

@@ -59,6 +59,18 @@ describe('linking clusters with an Istio that others installed', () => {
     await program(client, address);
   }
 
+  test('the namespace of the gateway is made when that is asked for', async () => {
+    const missing = { client: a, namespace: 'new-gateways', generate: false, wait: false, print };
+    await assert.rejects(expose(missing), { code: 'NAMESPACE_MISSING', hint: /--create-namespace/ });
+    await expose({ ...missing, createNamespace: true });
+    await expose({ ...missing, createNamespace: true });
+    assert.deepEqual(
+      printed.filter((line) => line.includes('Namespace')),
+      ['east: Namespace new-gateways created'],
+    );
+    await a.get(resources.gateways, { name: 'istio-eastwest', namespace: 'new-gateways' });
+  });
+
   test('both directions, with the fingerprint of the peer; again changes nothing', async () => {
     await exposeAt(a, '192.0.2.1');
     await exposeAt(b, 'west.example.com');

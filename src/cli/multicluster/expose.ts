@@ -11,6 +11,8 @@ import { findMesh, identityOf, isPeeringThere, type MeshIdentity } from './mesh-
 export interface ExposeOptions extends IstiodChoice {
   readonly client: KubeClient;
   readonly namespace: string;
+  /** Make the namespace if it is not there; default false. */
+  readonly createNamespace?: boolean;
   /** Print instead of applying. */
   readonly generate: boolean;
   /** Wait until the Gateway is programmed, `timeout` at most. */
@@ -25,7 +27,8 @@ export interface ExposeOptions extends IstiodChoice {
  * Creates the cluster's east-west gateway. Throws MESH_NOT_INSTALLED, MESH_AMBIGUOUS, NAMESPACE_MISSING, ISTHMUS_TIMEOUT, and with `wait`
  * PEERING_NOT_INSTALLED.
  */
-export async function expose({ client, namespace, generate, wait, timeout = 60_000, print, ...choice }: ExposeOptions): Promise<void> {
+export async function expose(options: ExposeOptions): Promise<void> {
+  const { client, namespace, createNamespace = false, generate, wait, timeout = 60_000, print, ...choice } = options;
   const gateway = eastWestGateway(namespace, identityOf(client, await findMesh(client, choice)));
   if (generate) {
     print(stringify(gateway).trimEnd());
@@ -33,9 +36,13 @@ export async function expose({ client, namespace, generate, wait, timeout = 60_0
   }
   const { context } = client.transport.config;
   if ((await client.find(resources.namespaces, { name: namespace })) === undefined) {
-    throw new IsthmusError('NAMESPACE_MISSING', `namespace "${namespace}" does not exist in ${context}`, {
-      hint: `kubectl create namespace ${namespace} --context ${context}`,
-    });
+    if (!createNamespace) {
+      throw new IsthmusError('NAMESPACE_MISSING', `namespace "${namespace}" does not exist in ${context}`, {
+        hint: `kubectl create namespace ${namespace} --context ${context}, or --create-namespace`,
+      });
+    }
+    await client.create(resources.namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } });
+    print(`${context}: Namespace ${namespace} created`);
   }
   await client.apply(resources.gateways, gateway, { fieldManager: 'istioctl' });
   print(`${context}: Gateway ${namespace}/${gateway.metadata.name} applied`);
