@@ -18,6 +18,12 @@ export const errorCodes = {
   KUBE_KIND_MISSING: 'the API server does not serve a kind that the process reads',
   KUBE_UNREACHABLE: 'the API server cannot be reached',
   KUBE_CONFIG: 'a kubeconfig cannot be used',
+  KUBE_AUTH_PROVIDER: 'a kubeconfig has an auth-provider, which came before exec plugins',
+  KUBE_EXEC_NOT_FOUND: "a kubeconfig's credential plugin cannot be run",
+  KUBE_EXEC_FAILED: "a kubeconfig's credential plugin failed",
+  KUBE_EXEC_TIMEOUT: "a kubeconfig's credential plugin did not end in time",
+  KUBE_EXEC_INVALID: "a kubeconfig's credential plugin printed something else than credentials",
+  KUBE_EXEC_INTERACTIVE: "a kubeconfig's credential plugin needs a terminal",
   // cli
   MESH_NOT_INSTALLED: 'no istiod was found in a cluster',
   MESH_AMBIGUOUS: 'a cluster has several istiods, and none was chosen',

@@ -5,6 +5,9 @@ import path from 'node:path';
 import { parse } from 'yaml';
 
 import { IsthmusError } from '../core/index.ts';
+import { execConfig } from './credential-plugin/config.ts';
+import { CredentialPlugin } from './credential-plugin/credential-plugin.ts';
+import type { CredentialSource } from './credentials.ts';
 
 /** Where an API server is and how to prove who one is. */
 export interface ClientConfig {
@@ -19,6 +22,8 @@ export interface ClientConfig {
   readonly key?: string;
   /** Called for every request, so that a rotated token is used at once. */
   readonly token?: () => string;
+  /** Asked for every request, in place of `token`, `cert` and `key`. */
+  readonly credentials?: CredentialSource;
   /** Namespace that the context or the pod names; default `default`. */
   readonly namespace: string;
   /** The kubeconfig context this came from, `in-cluster` for a pod. */
@@ -39,7 +44,7 @@ export function inClusterConfig(env: NodeJS.ProcessEnv = process.env): ClientCon
     return {
       server: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
       ca: read('ca.crt'),
-      token: cachedFile(path.join(serviceAccountDir, 'token')),
+      token: cachedFile(path.join(serviceAccountDir, 'token'), read('token').trim()),
       namespace: read('namespace').trim(),
       context: 'in-cluster',
     };
@@ -48,14 +53,21 @@ export function inClusterConfig(env: NodeJS.ProcessEnv = process.env): ClientCon
   }
 }
 
-/** Reads a token file at most every 10 s; the kubelet replaces it well before it expires. */
-function cachedFile(file: string): () => string {
-  let content = readFileSync(file, 'utf8').trim();
+/**
+ * Reads a token file at most every 10 s; the kubelet replaces it well before it expires. While it cannot be read, the last token
+ * counts, as with client-go: it may be good for a while.
+ */
+function cachedFile(file: string, first: string): () => string {
+  let content = first;
   let readAt = Date.now();
   return () => {
     if (Date.now() - readAt > 10_000) {
-      content = readFileSync(file, 'utf8').trim();
       readAt = Date.now();
+      try {
+        content = readFileSync(file, 'utf8').trim();
+      } catch {
+        // The server says 401 when the last one has become too old.
+      }
     }
     return content;
   };
@@ -78,7 +90,7 @@ export function kubeconfigPaths(given: string | undefined, env: NodeJS.ProcessEn
 
 /**
  * The configuration of one context of a kubeconfig: certificates and keys inline or by file, bearer tokens inline or by
- * file. Throws KUBE_CONFIG, naming the contexts there are. Exec plugins and auth providers are refused.
+ * file, exec plugins. Throws KUBE_CONFIG, naming the contexts there are, and KUBE_AUTH_PROVIDER for what came before exec plugins.
  */
 export function kubeconfig(options: { path?: string | undefined; context?: string | undefined } = {}): ClientConfig {
   const files = kubeconfigPaths(options.path);
@@ -102,20 +114,15 @@ export function kubeconfig(options: { path?: string | undefined; context?: strin
     throw new IsthmusError('KUBE_CONFIG', `context "${current}" in ${where} names the cluster "${clusterName}", which has no server`);
   }
   const user = find(documents, 'users', stringField(context.fields, 'user') ?? '', 'user');
-  if (user !== undefined && ('exec' in user.fields || 'auth-provider' in user.fields)) {
-    throw new IsthmusError(
-      'KUBE_CONFIG',
-      `the user of context "${current}" in ${where} needs a credential plugin, which is not supported`,
-      {
-        hint: 'use a context with a client certificate or a token',
-      },
-    );
-  }
   const ca = material(cluster, 'certificate-authority');
   const tlsServerName = stringField(cluster.fields, 'tls-server-name');
   const cert = user && material(user, 'client-certificate');
   const key = user && material(user, 'client-key');
   const token = user && tokenOf(user);
+  // As with client-go: what stands in the kubeconfig itself counts, and the plugin is not run.
+  const own = cert !== undefined || token !== undefined;
+  const credentials =
+    user && !own ? credentialsOf(user, { where: `the user of context "${current}" in ${where}`, cluster, ca }) : undefined;
   return {
     server: server.replace(/\/+$/, ''),
     namespace: stringField(context.fields, 'namespace') ?? 'default',
@@ -125,6 +132,7 @@ export function kubeconfig(options: { path?: string | undefined; context?: strin
     ...(cert !== undefined && { cert }),
     ...(key !== undefined && { key }),
     ...(token !== undefined && { token }),
+    ...(credentials !== undefined && { credentials }),
   };
 }
 
@@ -172,9 +180,10 @@ function find(documents: readonly Document[], list: string, name: string, field:
   return undefined;
 }
 
+/** An empty string counts as none, as with kubectl. */
 function stringField(fields: Fields, name: string): string | undefined {
   const value = fields[name];
-  return typeof value === 'string' ? value : undefined;
+  return typeof value === 'string' && value !== '' ? value : undefined;
 }
 
 /** `<name>-data` (base64) or the file named by `<name>`, relative to the kubeconfig. */
@@ -182,12 +191,45 @@ function material(found: Found, name: string): string | undefined {
   const data = stringField(found.fields, `${name}-data`);
   if (data !== undefined) return Buffer.from(data, 'base64').toString('utf8');
   const file = stringField(found.fields, name);
-  return file === undefined ? undefined : readFileSync(path.resolve(found.dir, file), 'utf8');
+  return file === undefined ? undefined : readReferenced(path.resolve(found.dir, file), name);
 }
 
+/** A token file counts before a token, which is its first value then. */
 function tokenOf(found: Found): (() => string) | undefined {
   const token = stringField(found.fields, 'token');
-  if (token !== undefined) return () => token;
-  const file = stringField(found.fields, 'tokenFile');
-  return file === undefined ? undefined : cachedFile(path.resolve(found.dir, file));
+  const name = stringField(found.fields, 'tokenFile');
+  if (name === undefined) return token === undefined ? undefined : () => token;
+  const file = path.resolve(found.dir, name);
+  return cachedFile(file, readReferenced(file, 'tokenFile').trim());
+}
+
+function readReferenced(file: string, field: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new IsthmusError('KUBE_CONFIG', `the file ${file}, which a kubeconfig names as ${field}, cannot be read`, { cause: error });
+  }
+}
+
+function credentialsOf(
+  { fields, dir }: Found,
+  options: { readonly where: string; readonly cluster: Found; readonly ca: string | undefined },
+): CredentialSource | undefined {
+  const isSet = (name: string): boolean => typeof fields[name] === 'object' && fields[name] !== null;
+  if (isSet('auth-provider')) throw authProviderError(options.where, fields['auth-provider'] as Fields);
+  if (!isSet('exec')) return undefined;
+  return CredentialPlugin.shared(execConfig(fields['exec'] as Fields, { ...options, dir, cluster: options.cluster.fields }));
+}
+
+/** What took the place of each provider that kubectl had. */
+const successors: Readonly<Record<string, string>> = {
+  gcp: 'install gke-gcloud-auth-plugin and run `gcloud container clusters get-credentials`, which writes an exec plugin',
+  azure: 'run `kubelogin convert-kubeconfig`, which writes an exec plugin',
+  oidc: 'use an exec plugin for OpenID Connect (`kubectl oidc-login` is one)',
+};
+
+function authProviderError(where: string, provider: Fields): IsthmusError {
+  const name = stringField(provider, 'name') ?? '';
+  const hint = (Object.hasOwn(successors, name) ? successors[name] : undefined) ?? 'use an exec plugin, a client certificate or a token';
+  return new IsthmusError('KUBE_AUTH_PROVIDER', `${where} has the auth-provider ${JSON.stringify(name)}, which is not supported`, { hint });
 }

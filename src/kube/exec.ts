@@ -1,6 +1,7 @@
 import type { Status } from '../api/kubernetes.ts';
 import { IsthmusError } from '../core/index.ts';
 import type { KubeClient, ObjectRef } from './client.ts';
+import { authorization } from './transport.ts';
 
 export interface ExecResult {
   readonly exitCode: number;
@@ -23,16 +24,17 @@ export async function execInPod(
 ): Promise<ExecResult> {
   const { WebSocket } = await import('ws');
   const { config } = client.transport;
+  const { token, cert, key } = await client.transport.credentials(options.signal);
   const query = new URLSearchParams({ stdout: 'true', stderr: 'true' });
   if (ref.container !== undefined) query.set('container', ref.container);
   for (const word of command) query.append('command', word);
   const url = `${config.server.replace(/^http/, 'ws')}/api/v1/namespaces/${ref.namespace ?? 'default'}/pods/${ref.name}/exec?${query.toString()}`;
   const socket = new WebSocket(url, ['v5.channel.k8s.io', 'v4.channel.k8s.io'], {
-    headers: client.transport.credentials(),
+    headers: authorization(token),
     perMessageDeflate: false,
     ...(config.ca !== undefined && { ca: config.ca }),
-    ...(config.cert !== undefined && { cert: config.cert }),
-    ...(config.key !== undefined && { key: config.key }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
     ...(config.tlsServerName !== undefined && { servername: config.tlsServerName }),
   });
   const output: Record<number, Buffer[]> = { [channels.stdout]: [], [channels.stderr]: [], [channels.error]: [] };

@@ -3,6 +3,9 @@
  * Nothing about the mesh may enter; generated clients stay out (docs/decisions/0001).
  */
 export { inClusterConfig, kubeconfig, kubeconfigPaths, type ClientConfig } from './config.ts';
+export type { Credentials, CredentialSource } from './credentials.ts';
+export { execConfig, type ExecConfig } from './credential-plugin/config.ts';
+export { CredentialPlugin, type CredentialPluginOptions } from './credential-plugin/credential-plugin.ts';
 export { isAlreadyExists, isConflict, isExpired, isNotFound, KubeApiError } from './api-error.ts';
 export {
   collectionPath,

@@ -5,6 +5,7 @@ import type { Status } from '../api/kubernetes.ts';
 import { IsthmusError } from '../core/index.ts';
 import { KubeApiError } from './api-error.ts';
 import type { ClientConfig } from './config.ts';
+import type { Credentials } from './credentials.ts';
 
 export interface RawRequest {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -25,11 +26,13 @@ export class Transport implements Disposable {
   readonly config: ClientConfig;
   readonly #agent: http.Agent;
   readonly #url: URL;
+  /** The certificate that the last request was sent with. */
+  #cert: string | undefined;
 
   constructor(config: ClientConfig) {
     this.config = config;
     this.#url = new URL(config.server);
-    const { ca, cert, key, tlsServerName } = config;
+    const { ca, tlsServerName } = config;
     this.#agent =
       this.#url.protocol === 'http:'
         ? new http.Agent({ keepAlive: true })
@@ -37,19 +40,26 @@ export class Transport implements Disposable {
             keepAlive: true,
             minVersion: 'TLSv1.2',
             ...(ca !== undefined && { ca }),
-            ...(cert !== undefined && { cert }),
-            ...(key !== undefined && { key }),
             ...(tlsServerName !== undefined && { servername: tlsServerName }),
           });
   }
 
   /**
-   * Sends one request and resolves with the answer as soon as its head is there. Throws KubeApiError for an error status,
-   * KUBE_UNREACHABLE when no answer comes.
+   * Sends one request and resolves with the answer as soon as its head is there. Once more after a 401, when there are newer
+   * credentials: the server has done nothing then. Throws KubeApiError for an error status, KUBE_UNREACHABLE when no answer comes,
+   * and what the configuration's source of credentials throws.
    */
   async open(request: RawRequest): Promise<http.IncomingMessage> {
     const body = request.body === undefined ? undefined : typeof request.body === 'string' ? request.body : JSON.stringify(request.body);
-    const response = await this.#send(request, body);
+    const credentials = await this.credentials(request.signal);
+    let response = await this.#send(request, body, credentials);
+    if (response.statusCode === 401 && this.config.credentials !== undefined) {
+      const newer = await this.#replace(response, credentials, request.signal);
+      if (newer !== undefined) {
+        response.resume();
+        response = await this.#send(request, body, newer);
+      }
+    }
     if ((response.statusCode ?? 0) < 400) return response;
     const text = await readAll(response);
     throw new KubeApiError(`${request.method} ${request.path.split('?')[0] ?? ''}`, response.statusCode ?? 0, parseStatus(text, response));
@@ -61,17 +71,39 @@ export class Transport implements Disposable {
     return text === '' ? undefined : (JSON.parse(text) as unknown);
   }
 
-  /** The headers that prove who one is. */
-  credentials(): Record<string, string> {
-    const token = this.config.token?.();
-    return token === undefined ? {} : { authorization: `Bearer ${token}` };
+  /** What proves who one is, for a request that is sent now; a certificate belongs to the connection. */
+  async credentials(signal?: AbortSignal): Promise<Credentials> {
+    const { credentials, token, cert, key } = this.config;
+    if (credentials !== undefined) return await credentials.current(signal);
+    return {
+      ...(token !== undefined && { token: token() }),
+      ...(cert !== undefined && { cert }),
+      ...(key !== undefined && { key }),
+    };
   }
 
   [Symbol.dispose](): void {
     this.#agent.destroy();
   }
 
-  #send(request: RawRequest, body: string | undefined): Promise<http.IncomingMessage> {
+  async #replace(response: http.IncomingMessage, refused: Credentials, signal: AbortSignal | undefined): Promise<Credentials | undefined> {
+    try {
+      return await this.config.credentials?.replace(refused, signal);
+    } catch (error) {
+      response.destroy();
+      throw error;
+    }
+  }
+
+  /** Connections of an earlier certificate end once they are idle: no request would ever take them. */
+  #useCertificate(cert: string | undefined): void {
+    if (cert === this.#cert) return;
+    this.#cert = cert;
+    for (const socket of Object.values(this.#agent.freeSockets).flat()) socket?.destroy();
+  }
+
+  #send(request: RawRequest, body: string | undefined, { token, cert, key }: Credentials): Promise<http.IncomingMessage> {
+    this.#useCertificate(cert);
     const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
     const client = this.#url.protocol === 'http:' ? http : https;
     const outgoing = client.request({
@@ -83,9 +115,12 @@ export class Transport implements Disposable {
       headers: {
         accept: request.accept ?? 'application/json',
         'user-agent': 'isthmus',
-        ...this.credentials(),
+        ...authorization(token),
         ...(body !== undefined && { 'content-type': request.contentType ?? 'application/json', 'content-length': Buffer.byteLength(body) }),
       },
+      // The agent keeps connections apart by these.
+      ...(cert !== undefined && { cert }),
+      ...(key !== undefined && { key }),
       ...(request.signal && { signal: request.signal }),
     });
     const timeout = request.timeout ?? 30_000;
@@ -110,6 +145,11 @@ export class Transport implements Disposable {
     outgoing.end(body);
     return promise;
   }
+}
+
+/** The header of a bearer token, if there is one. */
+export function authorization(token: string | undefined): Record<string, string> {
+  return token === undefined ? {} : { authorization: `Bearer ${token}` };
 }
 
 /** The whole text of an answer. */
