@@ -27,7 +27,7 @@ interop() {
   if [ $# -eq 0 ]; then
     set -- $(find test/interop -name '*.test.ts' | sort)
     if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
-      set -- "$@" $(find test/istiod test/peering -name '*.test.ts' | sort) test/chart.test.ts test/kube.test.ts test/install.test.ts
+      set -- "$@" $(find test/istiod test/peering -name '*.test.ts' | sort) test/chart.test.ts test/kube.test.ts test/credential-plugins.test.ts test/install.test.ts
     fi
   fi
   ISTHMUS_TEST_API_SERVER=${KUBEBUILDER_ASSETS:+real} unshared --test-concurrency=1 "$@"
