@@ -27,6 +27,7 @@ const commands: Readonly<Record<string, Command>> = {
   multicluster: { load: () => import('./multicluster.ts'), summary: 'expose, link, unlink and check clusters, and show their peers' },
   version: { load: () => import('./version.ts'), summary: 'the version of this program' },
   istiod: { load: () => import('./istiod.ts'), summary: 'the control plane process' },
+  peering: { load: () => import('./peering.ts'), summary: 'peering beside an Istio of others: one process a cluster' },
   ztunnel: { load: () => import('./ztunnel.ts'), summary: 'the node proxy process' },
   cni: { load: () => import('./cni.ts'), summary: 'the CNI agent process, and the CNI plugin' },
 };

@@ -5,7 +5,7 @@ import { resources } from '../api/resources.ts';
 import type { Collection } from '../collections/index.ts';
 import { describeError, type Logger } from '../core/index.ts';
 import { WorkQueue, type KubeClient } from '../kube/index.ts';
-import { fieldManager } from './entry-writer.ts';
+import { fieldManager } from './entry-ownership.ts';
 
 /** Ours beside the guide's two: whether all that the peer sends is believed. */
 export const resourcesAccepted = 'isthmus.dev/ResourcesAccepted';
@@ -27,8 +27,8 @@ export interface GatewayState {
 
 type Condition = ConditionState & { readonly observedGeneration?: number; readonly lastTransitionTime: string };
 
-/** The API's limit is 32 KiB. */
-const maxMessage = 1024;
+/** Longer messages are cut; the API's own limit is 32 KiB. */
+export const maxMessage = 1024;
 
 /**
  * Writes the conditions of istio-remote Gateways, which are ours alone: other controllers write other types on the same objects, and
@@ -52,6 +52,7 @@ export class GatewayStatusWriter {
     });
   }
 
+  /** Kept until somebody runs the writer: on a replica that does not lead, for when it comes to. */
   set(key: string, state: GatewayState): void {
     this.#wanted.set(key, state);
     this.#queue.add(key);
@@ -62,6 +63,8 @@ export class GatewayStatusWriter {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    // Another replica may have written something else meanwhile.
+    for (const key of this.#wanted.keys()) this.#queue.add(key);
     await this.#queue.run(signal);
   }
 

@@ -12,7 +12,7 @@ import { AddressRanges } from './address-ranges.ts';
 import { peerKey, type PeerInputs } from './desired-entries.ts';
 import type { PeerSite } from './entries.ts';
 import type { Site } from './exports.ts';
-import { resourcesAccepted, type ConditionState, type GatewayState } from './gateway-status.ts';
+import { maxMessage, resourcesAccepted, type ConditionState, type GatewayState } from './gateway-status.ts';
 import { judgePeers, type Candidate } from './judge-peers.ts';
 import type { PeeringMetrics } from './metrics.ts';
 import type { PeeringOptions } from './options.ts';
@@ -56,7 +56,8 @@ interface Peer {
   dirty: { services: Set<string>; workloads: Set<string> };
   lease: NodeJS.Timeout | undefined;
   isExpired: boolean;
-  /** The refusal that was told last. */
+  /** The trouble, or that there is none, that was told last: in the log, and in an Event. */
+  logged: string | undefined;
   told: string | undefined;
   counted: Set<string>;
 }
@@ -66,6 +67,8 @@ interface Peer {
  *
  * Guarantees: nothing of a peer enters before all three first answers are in; nothing of it leaves because the link is down, until the
  * lease ends; what two peers claim is not theirs both.
+ *
+ * Every replica runs one, so that whoever comes to lead knows the peers already; only the leader tells of them in Events.
  */
 export class Importer {
   readonly peers: PeerInputs;
@@ -77,6 +80,7 @@ export class Importer {
   #options: ImporterOptions | undefined;
   #signal: AbortSignal = AbortSignal.abort();
   #isPlanned = false;
+  #isLeading = false;
 
   /** Makes the collections; they are part of the graph from the start, and empty until {@link run}. */
   constructor(graph: Graph) {
@@ -104,8 +108,34 @@ export class Importer {
     options.onKnown();
     await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     for (const stop of stops) stop();
-    // Whoever leads next begins anew; entries stay as they are, for nothing is known now.
     for (const key of [...this.#byGateway.keys()]) this.#drop(key);
+  }
+
+  /**
+   * From now on this replica writes. What it knows of a peer whose link is down may be older than what the leader before it wrote: that is
+   * forgotten, so that nothing is put back or removed because of it, and the peer's absence counts from when the condition says.
+   */
+  takeOver(): void {
+    this.#isLeading = true;
+    this.#graph.batch(() => {
+      for (const [key, peer] of this.#byGateway) {
+        const gateway = this.#need().gateways.get(key);
+        peer.told = toldBy(gateway);
+        if (peer.link.synced && peer.isCurrent) continue;
+        this.#clear(peer);
+        peer.isImported = false;
+        peer.isExpired = false;
+        clearTimeout(peer.lease);
+        peer.lease = undefined;
+        this.#startLease(key, peer, remainingLease(gateway, this.#need().leaseMs));
+      }
+    });
+    this.#plan();
+  }
+
+  /** Another replica writes from now on. */
+  standDown(): void {
+    this.#isLeading = false;
   }
 
   #onGateways(changes: readonly CollectionChange<Gateway>[]): void {
@@ -137,7 +167,8 @@ export class Importer {
       dirty: { services: new Set(), workloads: new Set() },
       lease: undefined,
       isExpired: false,
-      told: undefined,
+      logged: undefined,
+      told: toldBy(this.#need().gateways.get(key)),
       counted: new Set(),
     };
     this.#byGateway.set(key, peer);
@@ -355,19 +386,25 @@ export class Importer {
   /** One Event for each new trouble, and one when the peer is in order again. */
   #tell(key: string, peer: Peer, name: string, conditions: readonly ConditionState[]): void {
     const { events, metrics, log, gateways } = this.#need();
-    const trouble = conditions.find(({ status, reason }) => status === 'False' && reason !== 'Pending');
-    const told = trouble === undefined ? (peer.isImported ? '' : undefined) : `${trouble.reason} ${trouble.message}`;
+    const trouble = troubleOf(conditions);
+    const told = trouble === undefined ? (peer.isImported ? '' : undefined) : textOf(trouble);
     const about = gateways.get(key);
-    if (told === undefined || told === peer.told || about === undefined) return;
-    peer.told = told;
-    if (trouble === undefined) {
-      log.info({ gateway: key, peer: name }, 'peered');
-      void events.record({ about, type: 'Normal', reason: 'Peered', message: `peered with ${name}` });
-      return;
+    if (told === undefined || about === undefined) return;
+    if (told !== peer.logged) {
+      peer.logged = told;
+      if (trouble === undefined) log.info({ gateway: key, peer: name }, 'peered');
+      else {
+        if (trouble.type !== resourcesAccepted) metrics.refused.inc({ peer: name, code: trouble.reason });
+        log.warn({ gateway: key, peer: name, code: trouble.reason, reason: trouble.message }, 'peer in trouble');
+      }
     }
-    if (trouble.type !== resourcesAccepted) metrics.refused.inc({ peer: name, code: trouble.reason });
-    log.warn({ gateway: key, peer: name, code: trouble.reason, reason: trouble.message }, 'peer in trouble');
-    void events.record({ about, type: 'Warning', reason: trouble.reason, message: trouble.message.slice(0, 1000) });
+    if (told === peer.told || !this.#isLeading) return;
+    peer.told = told;
+    void events.record(
+      trouble === undefined
+        ? { about, type: 'Normal', reason: 'Peered', message: `peered with ${name}` }
+        : { about, type: 'Warning', reason: trouble.reason, message: trouble.message.slice(0, 1000) },
+    );
   }
 
   #ownNetwork(): string {
@@ -414,6 +451,24 @@ function conditionsOf(peer: Peer, refusal: Refusal | undefined): ConditionState[
         : { status: 'False', reason: first[1].code, message: `${refused.size} refused, such as ${first[0]}: ${first[1].message}` }),
     },
   ];
+}
+
+function troubleOf<T extends { readonly status: string; readonly reason: string }>(conditions: readonly T[]): T | undefined {
+  return conditions.find(({ status, reason }) => status === 'False' && reason !== 'Pending');
+}
+
+/** The message as a condition has it. */
+function textOf({ reason, message }: { readonly reason: string; readonly message: string }): string {
+  return `${reason} ${message.slice(0, maxMessage)}`;
+}
+
+/** What whoever led before has told, by the conditions that it wrote: no second Event says it. */
+function toldBy(gateway: Gateway | undefined): string | undefined {
+  const types: readonly string[] = [conditionTypes.peerConnected, conditionTypes.peeringSucceeded, resourcesAccepted];
+  const written = types.flatMap((type) => gateway?.status?.conditions?.find((condition) => condition.type === type) ?? []);
+  const trouble = troubleOf(written);
+  if (trouble !== undefined) return textOf(trouble);
+  return written.length === types.length && written.every(({ status }) => status === 'True') ? '' : undefined;
 }
 
 /** What is left of a lease that began before this process did, by the time that the condition notes. */

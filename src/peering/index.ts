@@ -13,4 +13,6 @@ export { flatEntryName, gatewayEntryName, serviceEntryName, serviceHash } from '
 export { controlGateways, type GatewayConfig, type GatewayControllerOptions } from './gateways/controller.ts';
 export { offerGatewayClasses } from './gateways/classes.ts';
 export { istiodOwner, type GatewayOwner } from './gateways/owner.ts';
+export { peeringProcessConfig, type PeeringProcessConfig, type PeeringProcessFlags } from './process/config.ts';
+export { runPeeringProcess, type PeeringProcessListening, type PeeringProcessOptions } from './process/run.ts';
 export { createPeeringMetrics, type PeeringMetrics } from './metrics.ts';

@@ -26,6 +26,7 @@ import type { PeeringOptions } from './options.ts';
 import { readPeerGateway } from './peer-gateway.ts';
 import { peeringIdentity } from './peer-identity.ts';
 import type { PeeringCredentials } from './peer-link.ts';
+import { tellFindings } from './tell-findings.ts';
 
 /** The objects that peering reads, by `<namespace>/<name>`, or by name where there is no namespace. */
 export interface PeeringInputs {
@@ -56,8 +57,7 @@ export interface PeeringConfig extends PeeringOptions {
   /** Serve only peers that this cluster links to itself; default false: each Gateway is one direction. */
   readonly linkedPeersOnly?: boolean;
   /**
-   * Runs what only one replica may do (importing and writing) while it leads; default: always. With several replicas, pass one that
-   * uses a Lease.
+   * Runs what only one replica may do (writing) while it leads; default: always. With several replicas, pass one that uses a Lease.
    */
   readonly lead?: (run: (signal: AbortSignal) => Promise<void>, signal: AbortSignal) => Promise<void>;
   /** Default: a registry of its own, which nobody reads. */
@@ -84,11 +84,18 @@ export class Peering {
   readonly #cluster = new ResourceTable({ typeUrl: typeUrls.peerCluster });
   readonly #services = new ResourceTable({ typeUrl: typeUrls.federatedService });
   readonly #workloads = new ResourceTable({ typeUrl: typeUrls.workload });
+  readonly #events: EventRecorder;
+  readonly #status: GatewayStatusWriter;
+  /** While this replica leads. */
+  #writer: EntryWriter | undefined;
   #isServing = false;
   #authorities: readonly string[] = [];
 
   constructor(config: PeeringConfig) {
     this.#config = config;
+    const { client, inputs, log } = config;
+    this.#events = new EventRecorder({ client, component: 'isthmus-peering', log });
+    this.#status = new GatewayStatusWriter({ client, gateways: inputs.gateways, log });
     this.tables = [this.#cluster, this.#services, this.#workloads];
     this.metrics = createPeeringMetrics(config.registry ?? new Registry());
     this.exports = deriveExports(config.graph, config.inputs, config);
@@ -129,8 +136,8 @@ export class Peering {
     if (signal.aborted) return;
     const stop = this.#serve();
     try {
-      if (lead === undefined) await this.#import(signal);
-      else await lead((until) => this.#import(until), signal);
+      const leading = lead === undefined ? this.#write(signal) : lead((until) => this.#write(until), signal);
+      await Promise.all([this.#import(signal), leading]);
     } finally {
       stop();
     }
@@ -170,40 +177,51 @@ export class Peering {
     this.#cluster.set({ name: clusterId, body: toBinary(ClusterSchema, message) });
   }
 
+  /** Follows the peers, and writes nothing: every replica does, so that whoever comes to lead knows them. */
   async #import(signal: AbortSignal): Promise<void> {
-    const { client, inputs, credentials, leaseMs = defaultLeaseMs, connect, log } = this.#config;
-    const events = new EventRecorder({ client, component: 'isthmus-peering', log });
-    const writer = new EntryWriter({
-      client,
-      desired: this.desired,
-      actual: inputs,
-      isKnown: (peer) => this.#importer.isKnown(peer),
-      metrics: this.metrics,
-      log,
-    });
-    const status = new GatewayStatusWriter({ client, gateways: inputs.gateways, log });
-    const importer = this.#importer.run(
+    const { inputs, credentials, leaseMs = defaultLeaseMs, connect, log } = this.#config;
+    await this.#importer.run(
       {
         site: this.#config,
         gateways: inputs.gateways,
         ownSite: this.exports.site,
         credentials,
         leaseMs,
-        onStatus: (key, state) => status.set(key, state),
-        onGone: (key) => status.forget(key),
-        onKnown: () => writer.reviewAll(),
-        events,
+        onStatus: (key, state) => this.#status.set(key, state),
+        onGone: (key) => this.#status.forget(key),
+        onKnown: () => this.#writer?.reviewAll(),
+        events: this.#events,
         metrics: this.metrics,
         connect,
         log,
       },
       signal,
     );
-    const stop = this.#tellServices(events);
+  }
+
+  /** What only one replica may do. */
+  async #write(signal: AbortSignal): Promise<void> {
+    const { client, inputs, log } = this.#config;
+    const writer = new EntryWriter({
+      client,
+      desired: this.desired,
+      actual: inputs,
+      isKnown: (peer) => this.#importer.isKnown(peer),
+      events: this.#events,
+      metrics: this.metrics,
+      log,
+    });
+    this.#writer = writer;
+    this.#importer.takeOver();
+    const stop = this.#tellServices(this.#events);
+    const stopFindings = tellFindings({ desired: this.desired, inputs, events: this.#events, metrics: this.metrics, log });
     try {
-      await Promise.all([importer, writer.run(signal), status.run(signal)]);
+      await Promise.all([writer.run(signal), this.#status.run(signal)]);
     } finally {
       stop();
+      stopFindings();
+      this.#importer.standDown();
+      this.#writer = undefined;
     }
   }
 
@@ -225,7 +243,8 @@ export class Peering {
         for (const { key, before, after } of changes) {
           const conflicts = after?.conflicts.filter((conflict) => before?.conflicts.includes(conflict) !== true) ?? [];
           if (after === undefined || conflicts.length === 0) continue;
-          const entry = `${rootNamespace}/${serviceEntryName(after.namespace, after.name)}`;
+          const place = this.desired.placement === 'rootNamespace' ? rootNamespace : after.namespace;
+          const entry = `${place}/${serviceEntryName(after.namespace, after.name)}`;
           const about = inputs.services.get(key) ?? inputs.serviceEntries.get(entry);
           log.warn({ code: 'PEERING_PORTS_DISAGREE', service: key, conflicts }, 'clusters disagree about a service');
           if (about !== undefined) {

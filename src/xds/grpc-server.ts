@@ -33,6 +33,8 @@ export interface GrpcServerOptions {
   readonly routes?: readonly ((router: ConnectRouter) => void)[];
   /** Absent: plaintext HTTP/2, for a loopback listener. */
   readonly tls?: ServerTls;
+  /** End the handshake of clients without a certificate that chains to the roots; default false. */
+  readonly requireClientCertificate?: boolean;
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
@@ -47,7 +49,7 @@ const requestMaxBytes = 4 * 1024 * 1024;
 
 /**
  * A gRPC listener: HTTP/2, with TLS or without, that pings its clients and can show a new certificate without a restart.
- * Client certificates are asked for and verified, and not demanded: callers without one prove themselves in another way.
+ * Client certificates are asked for and verified, and not demanded unless it is said: callers without one prove themselves in another way.
  */
 export class GrpcServer implements AsyncDisposable {
   readonly #server: Http2Server | Http2SecureServer;
@@ -83,7 +85,10 @@ export class GrpcServer implements AsyncDisposable {
     const server =
       options.tls === undefined
         ? createServer(settings, handler)
-        : createSecureServer({ ...settings, ...tlsOptions(options.tls) }, handler);
+        : createSecureServer(
+            { ...settings, ...tlsOptions(options.tls), rejectUnauthorized: options.requireClientCertificate ?? false },
+            handler,
+          );
     const self = new GrpcServer(server);
     server.on('session', (session: ServerHttp2Session) => self.#track(session));
     server.on('sessionError', (error: Error) => options.log.debug({ error: describeError(error) }, 'gRPC connection failed'));
@@ -137,6 +142,6 @@ export class GrpcServer implements AsyncDisposable {
   }
 }
 
-function tlsOptions({ certificate, key, roots }: ServerTls): SecureContextOptions & { requestCert: boolean; rejectUnauthorized: boolean } {
-  return { cert: certificate, key, ca: roots, minVersion: 'TLSv1.2', requestCert: true, rejectUnauthorized: false };
+function tlsOptions({ certificate, key, roots }: ServerTls): SecureContextOptions & { requestCert: boolean } {
+  return { cert: certificate, key, ca: roots, minVersion: 'TLSv1.2', requestCert: true };
 }
