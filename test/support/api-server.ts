@@ -24,7 +24,7 @@ export interface AuditedRequest {
   readonly user: { readonly username: string };
   readonly verb: string;
   readonly requestURI: string;
-  readonly requestReceivedTimestamp: string;
+  readonly requestReceivedTimestamp?: string;
   readonly userAgent?: string;
   readonly objectRef?: {
     readonly resource: string;

@@ -99,7 +99,7 @@ export class RealApiServer implements ApiServer {
     // The last line may be half-written.
     const requests = lines.slice(0, -1).map((line) => JSON.parse(line) as AuditedRequest);
     // Until it has read them, it denies what Roles allow.
-    return requests.filter(({ requestReceivedTimestamp }) => {
+    return requests.filter(({ requestReceivedTimestamp = '' }) => {
       const at = Date.parse(requestReceivedTimestamp);
       return !this.#starts.some(({ from, until }) => at >= from && at <= until);
     });
