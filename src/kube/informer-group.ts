@@ -47,8 +47,11 @@ export class InformerGroup {
     const running: Promise<void>[] = [];
     const ready = this.#members.map(async ({ informer, type }) => {
       if (await this.#isServedNow(type, signal)) {
-        running.push(informer.run(signal));
-        await informer.synced;
+        const run = informer.run(signal);
+        running.push(run);
+        // One that is stopped before its first list never has it.
+        await Promise.race([informer.synced, run]);
+        if (!informer.hasSynced) signal.throwIfAborted();
       } else running.push(this.#runWhenServed(informer, type, signal));
     });
     Promise.all(ready).then(() => this.#outcome.resolve(undefined), this.#outcome.reject);
