@@ -229,7 +229,13 @@ describe('the guide', { concurrency: false }, () => {
 
   // The tests below need the mesh that the guide sets up; without kubectl the demo's own steps do.
   test('the guide by our own steps', { skip: kubectl === undefined ? false : 'kubectl did it' }, async () => {
-    const clusters = contexts.map((name, index) => ({ name, client: client(name), version: `v${String(index + 1)}` }));
+    const clusters = contexts.map((name, index) => ({
+      name,
+      client: client(name),
+      version: `v${String(index + 1)}`,
+      binaries: { istiod: undefined, ztunnel: undefined },
+      entryNamespace: 'istio-system',
+    }));
     await linkClusters(clusters, () => undefined);
     for (const cluster of clusters) await waitForCheck(cluster);
     await Promise.all(clusters.map(deploySamples));
