@@ -35,7 +35,7 @@ describe('our client, with a real API server', { skip: withoutAssets, timeout: 1
   after(() => started.disposeAsync());
 
   /** The first events of a watch; ends it. */
-  async function watched(count: number, options: { resourceVersion: string; metadataOnly?: boolean; timeoutSeconds?: number }) {
+  async function watched(count: number, options: { resourceVersion: string; metadataOnly?: boolean }) {
     const stop = new AbortController();
     const events: WatchEvent<ConfigMap>[] = [];
     const of = { ...options, namespace, labelSelector: 'watched=yes', signal: stop.signal };
@@ -62,20 +62,17 @@ describe('our client, with a real API server', { skip: withoutAssets, timeout: 1
     assert.ok(bare.every((one) => one.data === undefined && one.kind === 'ConfigMap'));
   });
 
-  it('watches from a version on, with bookmarks', async () => {
+  it('watches from a version on', async () => {
     const { resourceVersion } = await client.list(resources.configMaps, { namespace, labelSelector: 'watched=yes' });
     const made = await client.create(resources.configMaps, configMap('watched', { value: '1' }, { watched: 'yes' }));
     await client.apply(resources.configMaps, configMap('watched', { value: '2' }, { watched: 'yes' }));
+    await client.create(resources.configMaps, configMap('other', {}));
     await client.delete(resources.configMaps, { name: 'watched', namespace });
-    // What the selector leaves out moves the version on none the less: that is what a bookmark tells.
-    const { metadata } = await client.create(resources.configMaps, configMap('other', {}));
-    const events = await watched(4, { resourceVersion, timeoutSeconds: 3 });
+    const events = await watched(3, { resourceVersion });
     assert.deepEqual(
-      events.map(({ type }) => type),
-      ['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK'],
+      events.map(({ type, object }) => [type, object.metadata.uid]),
+      ['ADDED', 'MODIFIED', 'DELETED'].map((type) => [type, made.metadata.uid]),
     );
-    assert.equal(events[0]?.object.metadata.uid, made.metadata.uid);
-    assert.ok(BigInt(events[3]?.object.metadata.resourceVersion ?? 0) >= BigInt(metadata.resourceVersion ?? 0));
     const [first] = await watched(1, { resourceVersion, metadataOnly: true });
     assert.equal(first?.object.metadata.name, 'watched');
     assert.equal(first.object.data, undefined);
