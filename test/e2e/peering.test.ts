@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { resources } from '../../src/api/resources.ts';
 import { KubeClient, waitForObjects } from '../../src/kube/index.ts';
 import { hostSnapshot, processesWith, TestLab } from './lab-fixture.ts';
-import { cases } from './peering/cases.ts';
+import { cases, restore } from './peering/cases.ts';
 import { modes } from './peering/modes.ts';
 import { measurements } from './peering/report.ts';
 import { World } from './peering/world.ts';
@@ -52,6 +52,7 @@ for (const [index, mode] of modes.entries()) {
       test(name, async () => {
         const there = world;
         assert.ok(there);
+        if (there.records.at(-1)?.error !== undefined) await restore(there);
         await there.run(name, () => run(there));
       });
     }

@@ -31,8 +31,9 @@ export function serviceManifest(ports: readonly ServicePort[] = [{ name: 'http',
 }
 
 /**
- * Pods that go on answering for 3 s after their end was decided, as whoever wants a rollout without failures has to have them: what still goes to
- * one of them is seen by its answer, and what goes there later by its failure.
+ * Pods that go on answering for 7 s after their end was decided: longer than any request may still go there. So a request that goes to a
+ * pod that is gone is seen by its answer (of an address without a pod ztunnel tells only when it gives up, after half a minute), and none has to
+ * fail.
  */
 export function deploymentManifest(version: string, replicas: number): KubeObject & { spec: unknown } {
   const labels = { app: applicationName, version };
@@ -47,7 +48,7 @@ export function deploymentManifest(version: string, replicas: number): KubeObjec
       template: {
         metadata: { labels },
         spec: {
-          terminationGracePeriodSeconds: 10,
+          terminationGracePeriodSeconds: 15,
           containers: [
             {
               name: 'instance',
@@ -58,7 +59,7 @@ export function deploymentManifest(version: string, replicas: number): KubeObjec
                 { name: 'second', containerPort: 5001 },
               ],
               readinessProbe: { httpGet: { path: '/ready', port: 5000 }, periodSeconds: 1, failureThreshold: 1 },
-              lifecycle: { preStop: { sleep: { seconds: 3 } } },
+              lifecycle: { preStop: { sleep: { seconds: 7 } } },
             },
           ],
         },

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 
+import type { Pod } from '../../../src/api/kubernetes.ts';
 import { istioNamespace, labels } from '../../../src/api/names.ts';
 import { resources } from '../../../src/api/resources.ts';
 import { applyObjects } from '../../../src/cli/apply.ts';
@@ -17,6 +18,7 @@ import {
 } from './application.ts';
 import { ensureTwoWriters } from './modes.ts';
 import { loadNamespace } from './steady-load.ts';
+import { staleBound } from './verdict.ts';
 import type { Side, World } from './world.ts';
 
 /** Something that happens to peered clusters. After each, the world has to settle into what the API servers say. */
@@ -191,20 +193,42 @@ export const cases: readonly PeeringCase[] = [
     },
   },
   {
-    name: 'of two replicas the leading one is killed while a pod goes away',
+    // Shows that the checks see what they are for.
+    name: 'importing process stopped: the check fails',
     run: async (world) => {
-      await ensureTwoWriters(world.importing.cluster.client, world.mode);
-      await scale(world.exporting, 3);
-      await world.untilExported(world.exporting, 3);
+      const { importing, exporting } = world;
+      const pids = (await writerPods(world, importing)).flatMap(({ metadata }) => processesOf(metadata.name));
+      signal(pids, 'SIGSTOP');
+      try {
+        await scale(exporting, 1);
+        await world.changes.until('requests to a pod that has been gone for too long', () =>
+          world.verdict(importing).stale.some(({ goneMs }) => goneMs > staleBound) ? true : undefined,
+        );
+        assert.throws(() => world.assertRight(), /requests went to pods that were gone for more than 5000 ms/);
+      } finally {
+        signal(pids, 'SIGCONT');
+      }
       await world.settle();
-      const { client } = world.importing.cluster;
-      const { spec } = await client.get(resources.leases, { name: 'isthmus-peering-leader', namespace: istioNamespace });
-      kill(processesOf(spec?.holderIdentity ?? ''));
-      await scale(world.exporting, 2);
-      await world.untilExported(world.exporting, 2);
+      world.judgeFromNow();
+      await scale(exporting, 2);
+      await world.untilExported(exporting, 2);
     },
   },
+  {
+    name: 'of two importing replicas the leading one is killed while a pod goes away',
+    run: (world) => killLeader(world, world.importing),
+  },
+  {
+    name: 'of two exporting replicas the leading one is killed while a pod goes away',
+    run: (world) => killLeader(world, world.exporting),
+  },
 ];
+
+/** Two pods of the service in each cluster: what every case but the first begins with. For after one that failed. */
+export async function restore(world: World): Promise<void> {
+  for (const side of world.sides) await deploy(side);
+  for (const side of world.sides) await world.untilExported(side, 2);
+}
 
 async function deploy({ cluster, version }: Side): Promise<void> {
   await applyObjects(cluster.client, [namespaceManifest, serviceManifest(), deploymentManifest(version, 2)]);
@@ -251,13 +275,34 @@ async function answersOn({ cluster }: Side, port: number): Promise<Readonly<Reco
   return counts;
 }
 
-/** Kills all replicas of what exports and imports in a cluster, and waits until they are back and ready. */
-async function killWriters(world: World, { cluster }: Side): Promise<void> {
-  const { client } = cluster;
-  const { items } = await client.list(resources.pods, { namespace: istioNamespace, labelSelector: world.mode.writerPods });
-  const restarts = new Map(items.map(({ metadata, status }) => [metadata.name, status?.containerStatuses?.[0]?.restartCount ?? 0]));
+async function killLeader(world: World, side: Side): Promise<void> {
+  await ensureTwoWriters(side.cluster.client, world.mode);
+  await scale(world.exporting, 3);
+  await world.untilExported(world.exporting, 3);
+  await world.settle();
+  const { spec } = await side.cluster.client.get(resources.leases, { name: 'isthmus-peering-leader', namespace: istioNamespace });
+  signal(processesOf(spec?.holderIdentity ?? ''), 'SIGKILL');
+  await scale(world.exporting, 2);
+  await world.untilExported(world.exporting, 2);
+}
+
+/** Pods of what exports and imports in a cluster. */
+async function writerPods({ mode }: World, { cluster }: Side): Promise<readonly Pod[]> {
+  const { items } = await cluster.client.list(resources.pods, { namespace: istioNamespace, labelSelector: mode.writerPods });
   assert.ok(items.length > 0);
-  kill(items.flatMap(({ metadata }) => processesOf(metadata.name)));
+  return items;
+}
+
+/** Kills all replicas of what exports and imports in a cluster, and waits until they are back and ready. */
+async function killWriters(world: World, side: Side): Promise<void> {
+  const { cluster } = side;
+  const { client } = cluster;
+  const items = await writerPods(world, side);
+  const restarts = new Map(items.map(({ metadata, status }) => [metadata.name, status?.containerStatuses?.[0]?.restartCount ?? 0]));
+  signal(
+    items.flatMap(({ metadata }) => processesOf(metadata.name)),
+    'SIGKILL',
+  );
   await waitForObjects(
     {
       client,
@@ -291,11 +336,11 @@ function processesOf(pod: string): readonly number[] {
   return pids;
 }
 
-/** All at once, as an operator, or the kernel's OOM killer, would. One may end with another. */
-function kill(pids: readonly number[]): void {
+/** From outside, as an operator, or the kernel's OOM killer, would. One process may end with another. */
+function signal(pids: readonly number[], name: NodeJS.Signals): void {
   for (const pid of pids) {
     try {
-      process.kill(pid, 'SIGKILL');
+      process.kill(pid, name);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
     }

@@ -48,8 +48,7 @@ export function expectedEntries(here: ClusterView, others: readonly ClusterView[
     if (first === undefined) return [];
     const { namespace, name, scope } = first;
     const place = rules.placement === 'root' ? rootNamespace : namespace;
-    const hasPlace = here.state.namespaces.some(({ metadata }) => metadata.name === place && metadata.deletionTimestamp === undefined);
-    if (!hasPlace) return [];
+    if (placeState(here.state, place) !== 'there') return [];
     const parent = {
       'solo.io/parent-service': name,
       'solo.io/parent-service-namespace': namespace,
@@ -125,11 +124,16 @@ export function expectedEntries(here: ClusterView, others: readonly ClusterView[
   });
 }
 
-/** All ServiceEntries and WorkloadEntries of a cluster, but for those that the test itself made. */
+/**
+ * All ServiceEntries and WorkloadEntries of a cluster, but for those that the test itself made, and for what goes with a namespace that is being
+ * deleted.
+ */
 export function actualEntries(state: ClusterState, isForeign: (entry: KubeObject) => boolean): readonly EntryView[] {
   return [...state.serviceEntries, ...state.workloadEntries].flatMap((entry): EntryView[] => {
     const { name, namespace = '', labels = {}, annotations = {} } = entry.metadata;
-    return isForeign(entry) ? [] : [{ kind: entry.kind, namespace, name, labels, annotations, spec: entry.spec }];
+    return isForeign(entry) || placeState(state, namespace) === 'going'
+      ? []
+      : [{ kind: entry.kind, namespace, name, labels, annotations, spec: entry.spec }];
   });
 }
 
@@ -151,6 +155,13 @@ export function differences(expected: readonly EntryView[], actual: readonly Ent
       );
     }),
   ];
+}
+
+/** Whether a namespace is there, being deleted, or not there. */
+export function placeState(state: ClusterState, namespace: string): 'there' | 'going' | 'missing' {
+  const found = state.namespaces.find(({ metadata }) => metadata.name === namespace);
+  if (found === undefined) return 'missing';
+  return found.metadata.deletionTimestamp === undefined ? 'there' : 'going';
 }
 
 /** A Gateway of class istio-remote names the peer. */
@@ -177,8 +188,10 @@ function common(claims: readonly ExportedService[], hash: string): readonly Expo
     .map((port) => ({ ...port, name: `port-${String(port.number)}-${hash}` }));
 }
 
+/** Where a port goes on the pods here: what the Service says, else what its pods have. */
 function localTarget(local: ExportedService | undefined, number: number): number | undefined {
-  return local?.pods.map(({ targetPorts }) => targetPorts.get(number)).find((target) => target !== undefined);
+  const said = local?.ports.find((port) => port.number === number)?.target;
+  return said ?? local?.pods.map(({ targetPorts }) => targetPorts.get(number)).find((target) => target !== undefined);
 }
 
 /** By the rules of Istio's canonical service; pods of the test have both labels. */

@@ -6,6 +6,8 @@ export interface ExportedPort {
   readonly number: number;
   /** Istio's protocol, from the port's name; undefined when the name says none. */
   readonly protocol: string | undefined;
+  /** The port of the pods, when the Service says a number. */
+  readonly target: number | undefined;
 }
 
 /** A pod that a Service has among its ready endpoints. */
@@ -54,7 +56,9 @@ export function exportedServices(state: ClusterState): readonly ExportedService[
     if ((scope !== 'global' && scope !== 'global-only') || service.metadata.deletionTimestamp !== undefined) return [];
     const ports = (service.spec?.ports ?? []).map((port): ExportedPort => {
       const given = port.name ?? `port-${String(port.port)}`;
-      return { name: given, number: port.port, protocol: protocols.get(given.split('-')[0] ?? '') };
+      const { targetPort = port.port } = port;
+      const target = typeof targetPort === 'number' ? targetPort : undefined;
+      return { name: given, number: port.port, protocol: protocols.get(given.split('-')[0] ?? ''), target };
     });
     const selector = service.spec?.selector ?? {};
     return [{ namespace, name, scope, selector, ports, pods: readyPods(state, namespace, name, ports) }];

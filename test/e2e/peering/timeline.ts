@@ -11,15 +11,15 @@ interface Stay {
 export class Timeline {
   readonly #stays = new Map<string, Stay[]>();
   #live: ReadonlySet<string> = new Set();
-  /** When there was nobody to answer. */
+  /** When there was nobody who had to answer. */
   readonly #empty: Stay[] = [];
 
   get live(): ReadonlySet<string> {
     return this.#live;
   }
 
-  /** These are the endpoints from `now` on. */
-  update(now: number, pods: ReadonlySet<string>): void {
+  /** These are the endpoints from `now` on. They may be asked; that they answer is promised only when they are `assured`. */
+  update(now: number, pods: ReadonlySet<string>, assured = true): void {
     for (const pod of pods) {
       if (this.#live.has(pod)) continue;
       const stays = this.#stays.get(pod) ?? [];
@@ -32,8 +32,9 @@ export class Timeline {
     }
     const empty = this.#empty.at(-1);
     const wasEmpty = empty !== undefined && empty.to === undefined;
-    if (pods.size === 0 && !wasEmpty) this.#empty.push({ from: now });
-    if (pods.size > 0 && wasEmpty) empty.to = now;
+    const isEmpty = pods.size === 0 || !assured;
+    if (isEmpty && !wasEmpty) this.#empty.push({ from: now });
+    if (!isEmpty && wasEmpty) empty.to = now;
     this.#live = new Set(pods);
   }
 
@@ -50,7 +51,7 @@ export class Timeline {
     return since === undefined ? undefined : { ms: at - since, since };
   }
 
-  /** The last time before `until` in which there was no pod; undefined: there always was one. */
+  /** The last time before `until` in which no pod had to answer; undefined: there always was one. */
   emptyBefore(until: number): { readonly from: number; readonly to?: number } | undefined {
     return this.#empty.findLast(({ from }) => from <= until);
   }

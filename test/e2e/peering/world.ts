@@ -7,7 +7,7 @@ import { applyObjects } from '../../../src/cli/apply.ts';
 import { KubeClient } from '../../../src/kube/index.ts';
 import type { TestLab } from '../lab-fixture.ts';
 import { applicationHost, applicationName, applicationNamespace, namespaceManifest } from './application.ts';
-import { actualEntries, differences, expectedEntries, isLinked, type ClusterView } from './expected-entries.ts';
+import { actualEntries, differences, expectedEntries, isLinked, placeState, type ClusterView } from './expected-entries.ts';
 import { exportedServices, type ExportedPod } from './exported.ts';
 import type { PeeringMode } from './modes.ts';
 import { SteadyLoad } from './steady-load.ts';
@@ -47,6 +47,7 @@ export class World {
   readonly sides: readonly [Side, Side];
   readonly #objects = new Changes();
   readonly #stop = new AbortController();
+  #judgedFrom = 0;
   /** Objects that are not the product's, with what they were when they were made. */
   readonly #foreign = new Map<string, string>();
 
@@ -104,7 +105,7 @@ export class World {
     try {
       await work();
       await this.settle();
-      this.#assertRight(record.start);
+      this.assertRight();
     } catch (error) {
       record.error = (error as Error).message;
       throw error;
@@ -162,14 +163,34 @@ export class World {
     assert.deepEqual(await versions(), before, 'entries were written though nothing had changed');
   }
 
-  /** What one cluster's clients sent, judged. */
-  verdict({ timeline, load }: Side): Verdict {
-    return judge(timeline, load.requests, load.attempts);
+  /** What one cluster's clients sent since some time, judged. */
+  verdict({ timeline, load }: Side, since = 0): Verdict {
+    const isSince = ({ start }: { readonly start: number }): boolean => start >= since;
+    return judge(timeline, load.requests.filter(isSince), load.attempts.filter(isSince));
+  }
+
+  /** Asserts that every request so far went where it may go, and failed only where it may fail. */
+  assertRight(): void {
+    for (const side of this.sides) {
+      const { stale, astray, failed } = this.verdict(side, this.#judgedFrom);
+      const late = stale.filter(({ goneMs }) => goneMs > staleBound);
+      const { name } = side.cluster;
+      assert.deepEqual(late, [], `${name}: requests went to pods that were gone for more than ${String(staleBound)} ms`);
+      assert.deepEqual(astray, [], `${name}: requests went astray`);
+      assert.deepEqual(failed, [], `${name}: requests failed`);
+    }
+  }
+
+  /** What was sent until now is right no matter what: it was meant to go wrong. */
+  judgeFromNow(): void {
+    this.#judgedFrom = Date.now();
   }
 
   #update(now: number): void {
     for (const side of this.sides) {
-      side.timeline.update(now, new Set(this.#targets(side).keys()));
+      // Entries in a namespace that is being deleted go at some moment of that.
+      const isAssured = this.#place(side) === 'there';
+      side.timeline.update(now, new Set(this.#targets(side).keys()), isAssured);
       const differs = this.#differences(side, (other) => other.cluster.state()).length > 0;
       if (differs) side.differsSince ??= now;
       else if (side.differsSince !== undefined) {
@@ -183,10 +204,7 @@ export class World {
   /** `<cluster>/<pod>` of all that may answer a cluster's clients, with the port on which they do. */
   #targets(side: Side): ReadonlyMap<string, number | undefined> {
     const here = side.cluster.state();
-    const hasPlace = here.namespaces.some(
-      ({ metadata }) => metadata.name === applicationNamespace && metadata.deletionTimestamp === undefined,
-    );
-    if (this.mode.rules.placement === 'service' && !hasPlace) return new Map();
+    if (this.#place(side) === 'missing') return new Map();
     return new Map(
       this.sides
         .filter((other) => other === side || isLinked(here, other.cluster.name))
@@ -194,6 +212,11 @@ export class World {
           this.exportedPods(other).map(({ name, targetPorts }) => [`${other.cluster.name}/${name}`, targetPorts.get(5000)] as const),
         ),
     );
+  }
+
+  /** Whether there is, in a cluster, the namespace in which its entries stand. */
+  #place({ cluster }: Side): ReturnType<typeof placeState> {
+    return this.mode.rules.placement === 'root' ? 'there' : placeState(cluster.state(), applicationNamespace);
   }
 
   #differences(side: Side, stateOf: (side: Side) => ClusterState): readonly string[] {
@@ -230,17 +253,6 @@ export class World {
           tried: side.load.attempts.slice(-5),
         }),
     );
-  }
-
-  #assertRight(since: number): void {
-    for (const side of this.sides) {
-      const { stale, astray, failed } = this.verdict(side);
-      const late = stale.filter(({ goneMs }) => goneMs > staleBound);
-      const { name } = side.cluster;
-      assert.deepEqual(late, [], `${name}: requests went to pods that were gone for more than ${String(staleBound)} ms`);
-      assert.deepEqual(astray, [], `${name}: requests went astray`);
-      assert.deepEqual(failed, [], `${name}: requests failed (the case began at ${new Date(since).toISOString()})`);
-    }
   }
 
   /** Entries of a user's, one of them with a name like the product's. */
