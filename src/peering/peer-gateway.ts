@@ -24,14 +24,19 @@ export interface PeerGateway {
 
 const namePrefix = 'istio-remote-peer-';
 
-/** Reads a Gateway of class istio-remote; undefined for one of another class. With or without a listener for HBONE. */
+/**
+ * Reads a Gateway that links to a peer: of class istio-remote, with a listener for peering ({@link peeringListener}), or pinned. Undefined for
+ * any other. The class is Istio's, which describes gateways of other networks by it too: those have a listener for HBONE alone.
+ */
 export function readPeerGateway(gateway: Gateway): PeerGateway | undefined {
   const { metadata, spec } = gateway;
   if (spec.gatewayClassName !== gatewayClasses.remote || metadata.deletionTimestamp !== undefined) return undefined;
   const of = metadata.labels ?? {};
   const notes = metadata.annotations ?? {};
+  const listener = peeringListener(gateway);
+  if (listener === undefined && nonEmpty(notes[annotations.peerCaSha256]) === undefined) return undefined;
   const address = spec.addresses?.[0]?.value;
-  const port = spec.listeners.find(({ name }) => name === 'xds-tls')?.port ?? ports.istiodTls;
+  const port = listener?.port ?? ports.istiodTls;
   return {
     key: `${metadata.namespace ?? ''}/${metadata.name}`,
     uid: metadata.uid ?? '',
@@ -44,6 +49,14 @@ export function readPeerGateway(gateway: Gateway): PeerGateway | undefined {
     pins: readPins(notes[annotations.peerCaSha256]),
     created: metadata.creationTimestamp ?? '',
   };
+}
+
+/** Where to connect: the listener `xds-tls`, else one that passes TLS on at istiod's port. */
+function peeringListener({ spec }: Gateway): Gateway['spec']['listeners'][number] | undefined {
+  return (
+    spec.listeners.find(({ name }) => name === 'xds-tls') ??
+    spec.listeners.find(({ protocol, port, tls }) => protocol === 'TLS' && port === ports.istiodTls && tls?.mode === 'Passthrough')
+  );
 }
 
 export const noAddress: Refusal = {

@@ -2,6 +2,7 @@ import type { KubeObject } from '../../api/kubernetes.ts';
 import { gatewayClasses, labels } from '../../api/names.ts';
 import { resources, type ResourceType } from '../../api/resources.ts';
 import { waitForObjects, type KubeClient } from '../../kube/index.ts';
+import { readPeerGateway } from '../../peering/index.ts';
 import { managedBySelector } from './options.ts';
 import { peeringName } from './peering.ts';
 import { deleteGateways, ignoreMissingKind, type UninstallRun } from './uninstall.ts';
@@ -14,9 +15,10 @@ const selector = `app=${peeringName},${managedBySelector}`;
  * ISTHMUS_TIMEOUT.
  */
 export async function uninstallPeering({ client, progress, timeout }: UninstallRun): Promise<void> {
-  await deleteGateways(client, gatewayClasses.remote, progress);
+  // Of Istio's class istio-remote are also gateways of other networks, which are not ours.
+  await deleteGateways(client, (gateway) => readPeerGateway(gateway) !== undefined, progress);
   await waitUntilCollected(client, progress, timeout);
-  await deleteGateways(client, gatewayClasses.eastWest, progress);
+  await deleteGateways(client, ({ spec }) => spec.gatewayClassName === gatewayClasses.eastWest, progress);
   const { items: processes } = await client.list(resources.deployments, { labelSelector: selector });
   await deleteOwn(client, resources.deployments, progress);
   const pods = { client, type: resources.pods, labelSelector: `app=${peeringName}`, timeout, what: 'peering to have stopped' };

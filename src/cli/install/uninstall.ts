@@ -1,3 +1,4 @@
+import type { Gateway } from '../../api/kubernetes.ts';
 import { annotations, gatewayClasses, istioNamespace, labels } from '../../api/names.ts';
 import { resources, type ResourceType } from '../../api/resources.ts';
 import { IsthmusError } from '../../core/index.ts';
@@ -19,7 +20,8 @@ export interface UninstallRun {
 export async function uninstall({ client, progress, timeout }: UninstallRun): Promise<void> {
   await refuseForeign(client);
   await leaveMesh(client, progress, timeout);
-  for (const className of Object.values(gatewayClasses)) await deleteGateways(client, className, progress);
+  const classes: readonly string[] = Object.values(gatewayClasses);
+  await deleteGateways(client, ({ spec }) => classes.includes(spec.gatewayClassName), progress);
   await deleteManaged(client, resources.daemonSets, progress);
   // The CNI agent takes its plugin off the node while it stops, and needs its permissions for that: a plugin left behind
   // without its agent would refuse every new pod.
@@ -84,11 +86,14 @@ async function leaveMesh(client: KubeClient, progress: (step: string) => void, t
   );
 }
 
-/** Deletes every Gateway of a class, in all namespaces. */
-export async function deleteGateways(client: KubeClient, className: string, progress: (step: string) => void): Promise<void> {
+/** Deletes the Gateways that are meant, in all namespaces. */
+export async function deleteGateways(
+  client: KubeClient,
+  isMeant: (gateway: Gateway) => boolean,
+  progress: (step: string) => void,
+): Promise<void> {
   const found = await ignoreMissingKind(client.list(resources.gateways));
-  for (const { metadata, spec } of found?.items ?? []) {
-    if (spec.gatewayClassName !== className) continue;
+  for (const { metadata } of (found?.items ?? []).filter(isMeant)) {
     progress(`Gateway ${metadata.namespace ?? ''}/${metadata.name}`);
     await client.delete(resources.gateways, metadata, { propagationPolicy: 'Background' });
   }

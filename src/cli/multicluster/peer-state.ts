@@ -19,14 +19,10 @@ export interface PeerState {
   readonly accepted: Condition | undefined;
 }
 
-/**
- * Reads a Gateway of class istio-remote with what peering has noted on it; undefined for one that is being deleted, and for one that tells
- * Istio of another network's gateway: the class is Istio's, and such Gateways name no cluster and have no listener for peering.
- */
+/** Reads a Gateway that is a link, with what peering has noted on it; undefined for any other, and for one that is being deleted. */
 export function readPeerState(gateway: Gateway): PeerState | undefined {
   const peer = readPeerGateway(gateway);
-  const isLink = peer?.cluster !== undefined || gateway.spec.listeners.some(({ name }) => name === 'xds-tls');
-  if (peer === undefined || !isLink) return undefined;
+  if (peer === undefined) return undefined;
   const condition = (type: string): Condition | undefined =>
     gateway.status?.conditions?.find((one) => one.type === type) as Condition | undefined;
   return {
