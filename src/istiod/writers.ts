@@ -25,9 +25,9 @@ export async function runWriters(options: WriterOptions, signal: AbortSignal): P
   const failed = Promise.withResolvers<never>();
   const elected = leadWhileElected(
     { client, namespace: config.namespace, name: 'istio-leader', identity: config.podName, log },
-    async (leading) => {
+    async (leading, writing) => {
       try {
-        await write(options, leading);
+        await write({ ...options, client: writing }, leading);
       } catch (error) {
         if (!leading.aborted) failed.reject(error);
       }

@@ -73,8 +73,8 @@ const partialObject = 'g=meta.k8s.io;v=v1';
 export class KubeClient implements Disposable {
   readonly transport: Transport;
 
-  constructor(config: ClientConfig) {
-    this.transport = new Transport(config);
+  constructor(config: ClientConfig | Transport) {
+    this.transport = config instanceof Transport ? config : new Transport(config);
   }
 
   /** A context of the user's kubeconfig (kubectl's search order); throws KUBE_CONFIG. */
@@ -85,6 +85,14 @@ export class KubeClient implements Disposable {
   /** From inside a pod, with its service account; throws KUBE_CONFIG. */
   static inCluster(): KubeClient {
     return new KubeClient(inClusterConfig());
+  }
+
+  /**
+   * The same client, over the same connections, that calls `guard` right before it sends a request that may change something: what that
+   * throws, the method throws, and nothing is sent. Not to be disposed of.
+   */
+  guardedBy(guard: () => void): KubeClient {
+    return new KubeClient(this.transport.guardedBy(guard));
   }
 
   async get<T extends KubeObject>(type: ResourceType<T>, ref: ObjectRef, signal?: AbortSignal): Promise<T> {

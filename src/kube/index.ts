@@ -25,7 +25,7 @@ export { EventRecorder, type EventInput } from './events.ts';
 export { execInPod, type ExecResult } from './exec.ts';
 export { Informer, keyOf, type Change, type InformerOptions } from './informer.ts';
 export { InformerGroup } from './informer-group.ts';
-export { leadWhileElected, type LeaderElectionOptions } from './leader-election.ts';
+export { leadWhileElected, type Lead, type LeaderElectionOptions } from './leader-election.ts';
 export type { RawRequest } from './transport.ts';
 export { contains } from './subset.ts';
 export { logFailure, WorkQueue, type WorkQueueOptions } from './work-queue.ts';

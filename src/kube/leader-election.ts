@@ -21,18 +21,20 @@ export interface LeaderElectionOptions {
 }
 
 /**
+ * What only the leader may do, until the signal is aborted, by a client that sends no write once the term is over by the clock. A process
+ * that was stopped or starved for longer than its Lease gets to its timers, and so to the signal, later than to what it was about to do.
+ */
+export type Lead = (signal: AbortSignal, client: KubeClient) => Promise<void>;
+
+/**
  * Runs `lead` while this process holds the Lease, and again whenever it gets it back; its signal is aborted when the
  * Lease is lost. On stopping the Lease is given up, so that another leads at once. Rejects with what `lead` throws.
  *
  * Never do two lead: time is judged by this machine's clock since a change was seen, never by the other's clock (as in
  * client-go), and a leader counts its deadline, which is shorter, from before it asked for the renewal.
  */
-export async function leadWhileElected(
-  options: LeaderElectionOptions,
-  lead: (signal: AbortSignal) => Promise<void>,
-  signal: AbortSignal,
-): Promise<void> {
-  const { name, log } = options;
+export async function leadWhileElected(options: LeaderElectionOptions, lead: Lead, signal: AbortSignal): Promise<void> {
+  const { name, log, client } = options;
   const { leaseMs = 3_000 } = options;
   const { renewDeadlineMs = (leaseMs * 2) / 3, retryMs = leaseMs / 6 } = options;
   const candidate = new Candidate(options, leaseMs);
@@ -53,9 +55,13 @@ export async function leadWhileElected(
         const expiresInMs = await candidate.attempt(AbortSignal.any([until, AbortSignal.timeout(renewDeadlineMs)]));
         if (term?.isOver === true) await endTerm();
         if (expiresInMs === undefined) {
-          if (term === undefined) log.info({ lease: name }, 'leading');
-          term ??= new Term(lead, until, (error) => failed.abort(error));
-          term.extendUntil(askedAt + renewDeadlineMs);
+          const deadline = askedAt + renewDeadlineMs;
+          // An answer that is read too late says nothing of who leads now.
+          if (performance.now() >= deadline) continue;
+          if (term === undefined) {
+            log.info({ lease: name }, 'leading');
+            term = new Term({ lead, client, deadline, signal: until, onFailure: (error) => failed.abort(error) });
+          } else term.extendUntil(deadline);
           waitMs = leaseMs / 3;
         } else {
           await endTerm();
@@ -79,27 +85,47 @@ export async function leadWhileElected(
 class Term {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
-  #deadline: NodeJS.Timeout | undefined;
+  #deadline = 0;
+  #timer: NodeJS.Timeout | undefined;
 
-  constructor(lead: (signal: AbortSignal) => Promise<void>, signal: AbortSignal, onFailure: (error: unknown) => void) {
+  constructor(options: {
+    readonly lead: Lead;
+    readonly client: KubeClient;
+    /** See {@link extendUntil}. */
+    readonly deadline: number;
+    readonly signal: AbortSignal;
+    readonly onFailure: (error: unknown) => void;
+  }) {
+    const { lead, client, deadline, signal, onFailure } = options;
     const leading = AbortSignal.any([signal, this.#stop.signal]);
-    this.#running = lead(leading).catch((error: unknown) => {
+    this.extendUntil(deadline);
+    const guarded = client.guardedBy(() => {
+      if (this.isOver || leading.aborted) throw leading.reason;
+    });
+    this.#running = lead(leading, guarded).catch((error: unknown) => {
       if (!leading.aborted) onFailure(error);
     });
   }
 
   get isOver(): boolean {
+    if (performance.now() >= this.#deadline) this.#expire();
     return this.#stop.signal.aborted;
   }
 
-  extendUntil(time: number): void {
-    clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#stop.abort(new Error('the lease could not be renewed')), Math.max(0, time - performance.now()));
+  /** By the monotonic clock, milliseconds. */
+  extendUntil(deadline: number): void {
+    this.#deadline = deadline;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#expire(), Math.max(0, deadline - performance.now()));
+  }
+
+  #expire(): void {
+    this.#stop.abort(new Error('the lease could not be renewed'));
   }
 
   /** Resolves when `lead` has returned. */
   async end(): Promise<void> {
-    clearTimeout(this.#deadline);
+    clearTimeout(this.#timer);
     this.#stop.abort(new Error('lost the lease'));
     await this.#running;
   }

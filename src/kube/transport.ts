@@ -26,22 +26,30 @@ export class Transport implements Disposable {
   readonly config: ClientConfig;
   readonly #agent: http.Agent;
   readonly #url: URL;
+  readonly #guard: (() => void) | undefined;
   /** The certificate that the last request was sent with. */
   #cert: string | undefined;
 
-  constructor(config: ClientConfig) {
+  constructor(config: ClientConfig, shared: { readonly agent?: http.Agent; readonly guard?: () => void } = {}) {
     this.config = config;
     this.#url = new URL(config.server);
+    this.#guard = shared.guard;
     const { ca, tlsServerName } = config;
     this.#agent =
-      this.#url.protocol === 'http:'
+      shared.agent ??
+      (this.#url.protocol === 'http:'
         ? new http.Agent({ keepAlive: true })
         : new https.Agent({
             keepAlive: true,
             minVersion: 'TLSv1.2',
             ...(ca !== undefined && { ca }),
             ...(tlsServerName !== undefined && { servername: tlsServerName }),
-          });
+          }));
+  }
+
+  /** The same connections; `guard` is called right before each request that may change something, and its throw is the request's. */
+  guardedBy(guard: () => void): Transport {
+    return new Transport(this.config, { agent: this.#agent, guard });
   }
 
   /**
@@ -103,6 +111,7 @@ export class Transport implements Disposable {
   }
 
   #send(request: RawRequest, body: string | undefined, { token, cert, key }: Credentials): Promise<http.IncomingMessage> {
+    if (request.method !== 'GET') this.#guard?.();
     this.#useCertificate(cert);
     const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
     const client = this.#url.protocol === 'http:' ? http : https;

@@ -35,13 +35,13 @@ export const maxMessage = 1024;
  * server-side apply keeps them apart.
  */
 export class GatewayStatusWriter {
-  readonly #client: KubeClient;
   readonly #gateways: Collection<Gateway>;
   readonly #wanted = new Map<string, GatewayState>();
   readonly #queue: WorkQueue;
+  /** Of whoever runs the writer. */
+  #client: KubeClient | undefined;
 
-  constructor(options: { readonly client: KubeClient; readonly gateways: Collection<Gateway>; readonly log: Logger }) {
-    this.#client = options.client;
+  constructor(options: { readonly gateways: Collection<Gateway>; readonly log: Logger }) {
     this.#gateways = options.gateways;
     this.#queue = new WorkQueue({
       work: (key, signal) => this.#write(key, signal),
@@ -62,16 +62,18 @@ export class GatewayStatusWriter {
     this.#wanted.delete(key);
   }
 
-  async run(signal: AbortSignal): Promise<void> {
+  async run(client: KubeClient, signal: AbortSignal): Promise<void> {
+    this.#client = client;
     // Another replica may have written something else meanwhile.
     for (const key of this.#wanted.keys()) this.#queue.add(key);
     await this.#queue.run(signal);
   }
 
   async #write(key: string, signal: AbortSignal): Promise<void> {
+    const client = this.#client;
     const gateway = this.#gateways.get(key);
     const wanted = this.#wanted.get(key);
-    if (gateway === undefined || wanted === undefined) return;
+    if (client === undefined || gateway === undefined || wanted === undefined) return;
     const { name, namespace = '', generation } = gateway.metadata;
     const metadata = { name, namespace };
     const current = (gateway.status?.conditions ?? []) as readonly Condition[];
@@ -87,12 +89,12 @@ export class GatewayStatusWriter {
       };
     });
     if (!conditions.every((condition) => current.some((old) => isSame(old, condition)))) {
-      await this.#client.apply(resources.gateways, { metadata, status: { conditions } }, { subresource: 'status', fieldManager, signal });
+      await client.apply(resources.gateways, { metadata, status: { conditions } }, { subresource: 'status', fieldManager, signal });
     }
     const noted = wanted.pins.join(',');
     if (noted !== '' && gateway.metadata.annotations?.[annotations.peerCaSha256] !== noted) {
       const pinned = { ...metadata, annotations: { [annotations.peerCaSha256]: noted } };
-      await this.#client.apply(resources.gateways, { metadata: pinned }, { fieldManager, signal });
+      await client.apply(resources.gateways, { metadata: pinned }, { fieldManager, signal });
     }
   }
 }

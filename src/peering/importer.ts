@@ -31,7 +31,6 @@ export interface ImporterOptions {
   readonly onGone: (key: string) => void;
   /** What is known, and with it which entries may go, has changed. */
   readonly onKnown: () => void;
-  readonly events: Pick<EventRecorder, 'record'>;
   readonly metrics: PeeringMetrics;
   readonly connect?: ((signal: AbortSignal) => Promise<Duplex>) | undefined;
   readonly log: Logger;
@@ -80,7 +79,8 @@ export class Importer {
   #options: ImporterOptions | undefined;
   #signal: AbortSignal = AbortSignal.abort();
   #isPlanned = false;
-  #isLeading = false;
+  /** While this replica writes. */
+  #events: Pick<EventRecorder, 'record'> | undefined;
 
   /** Makes the collections; they are part of the graph from the start, and empty until {@link run}. */
   constructor(graph: Graph) {
@@ -112,11 +112,12 @@ export class Importer {
   }
 
   /**
-   * From now on this replica writes. What it knows of a peer whose link is down may be older than what the leader before it wrote: that is
-   * forgotten, so that nothing is put back or removed because of it, and the peer's absence counts from when the condition says.
+   * From now on this replica writes, and tells of its peers in these Events. What it knows of a peer whose link is down may be older than
+   * what the leader before it wrote: that is forgotten, so that nothing is put back or removed because of it, and the peer's absence counts
+   * from when the condition says.
    */
-  takeOver(): void {
-    this.#isLeading = true;
+  takeOver(events: Pick<EventRecorder, 'record'>): void {
+    this.#events = events;
     this.#graph.batch(() => {
       for (const [key, peer] of this.#byGateway) {
         const gateway = this.#need().gateways.get(key);
@@ -135,7 +136,7 @@ export class Importer {
 
   /** Another replica writes from now on. */
   standDown(): void {
-    this.#isLeading = false;
+    this.#events = undefined;
   }
 
   #onGateways(changes: readonly CollectionChange<Gateway>[]): void {
@@ -385,7 +386,7 @@ export class Importer {
 
   /** One Event for each new trouble, and one when the peer is in order again. */
   #tell(key: string, peer: Peer, name: string, conditions: readonly ConditionState[]): void {
-    const { events, metrics, log, gateways } = this.#need();
+    const { metrics, log, gateways } = this.#need();
     const trouble = troubleOf(conditions);
     const told = trouble === undefined ? (peer.isImported ? '' : undefined) : textOf(trouble);
     const about = gateways.get(key);
@@ -398,7 +399,8 @@ export class Importer {
         log.warn({ gateway: key, peer: name, code: trouble.reason, reason: trouble.message }, 'peer in trouble');
       }
     }
-    if (told === peer.told || !this.#isLeading) return;
+    const events = this.#events;
+    if (told === peer.told || events === undefined) return;
     peer.told = told;
     void events.record(
       trouble === undefined

@@ -147,7 +147,6 @@ async function importing(t: TestContext, root: VerifiedAuthority, options: { lea
       },
       onGone: (key) => states.delete(key),
       onKnown: () => undefined,
-      events: { record: () => Promise.resolve() },
       metrics: createPeeringMetrics(new Registry()),
       log,
     },

@@ -12,7 +12,7 @@ import type { Gateway, Namespace, Node, Pod, Service, ServiceEntry, WorkloadEntr
 import { typeUrls } from '../api/names.ts';
 import type { Collection, Graph } from '../collections/index.ts';
 import type { Logger } from '../core/index.ts';
-import { EventRecorder, type KubeClient } from '../kube/index.ts';
+import { EventRecorder, type KubeClient, type Lead } from '../kube/index.ts';
 import { issuerOf, publicKeySha256 } from '../pki/index.ts';
 import { ResourceTable } from '../xds/index.ts';
 import { deriveEntries, type DesiredEntries } from './desired-entries.ts';
@@ -59,7 +59,7 @@ export interface PeeringConfig extends PeeringOptions {
   /**
    * Runs what only one replica may do (writing) while it leads; default: always. With several replicas, pass one that uses a Lease.
    */
-  readonly lead?: (run: (signal: AbortSignal) => Promise<void>, signal: AbortSignal) => Promise<void>;
+  readonly lead?: (run: Lead, signal: AbortSignal) => Promise<void>;
   /** Default: a registry of its own, which nobody reads. */
   readonly registry?: Registry;
   /** Opens connections to peers; default: ordinary ones. */
@@ -84,7 +84,6 @@ export class Peering {
   readonly #cluster = new ResourceTable({ typeUrl: typeUrls.peerCluster });
   readonly #services = new ResourceTable({ typeUrl: typeUrls.federatedService });
   readonly #workloads = new ResourceTable({ typeUrl: typeUrls.workload });
-  readonly #events: EventRecorder;
   readonly #status: GatewayStatusWriter;
   /** While this replica leads. */
   #writer: EntryWriter | undefined;
@@ -93,9 +92,8 @@ export class Peering {
 
   constructor(config: PeeringConfig) {
     this.#config = config;
-    const { client, inputs, log } = config;
-    this.#events = new EventRecorder({ client, component: 'isthmus-peering', log });
-    this.#status = new GatewayStatusWriter({ client, gateways: inputs.gateways, log });
+    const { inputs, log } = config;
+    this.#status = new GatewayStatusWriter({ gateways: inputs.gateways, log });
     this.tables = [this.#cluster, this.#services, this.#workloads];
     this.metrics = createPeeringMetrics(config.registry ?? new Registry());
     this.exports = deriveExports(config.graph, config.inputs, config);
@@ -131,12 +129,12 @@ export class Peering {
 
   /** Until the signal is aborted. Entries stay as they are then. */
   async run(signal: AbortSignal): Promise<void> {
-    const { synced, lead } = this.#config;
+    const { synced, lead, client } = this.#config;
     await synced;
     if (signal.aborted) return;
     const stop = this.#serve();
     try {
-      const leading = lead === undefined ? this.#write(signal) : lead((until) => this.#write(until), signal);
+      const leading = lead === undefined ? this.#write(signal, client) : lead((until, leading) => this.#write(until, leading), signal);
       await Promise.all([this.#import(signal), leading]);
     } finally {
       stop();
@@ -190,7 +188,6 @@ export class Peering {
         onStatus: (key, state) => this.#status.set(key, state),
         onGone: (key) => this.#status.forget(key),
         onKnown: () => this.#writer?.reviewAll(),
-        events: this.#events,
         metrics: this.metrics,
         connect,
         log,
@@ -199,24 +196,25 @@ export class Peering {
     );
   }
 
-  /** What only one replica may do. */
-  async #write(signal: AbortSignal): Promise<void> {
-    const { client, inputs, log } = this.#config;
+  /** What only one replica may do, by the client that it is given. */
+  async #write(signal: AbortSignal, client: KubeClient): Promise<void> {
+    const { inputs, log } = this.#config;
+    const events = new EventRecorder({ client, component: 'isthmus-peering', log });
     const writer = new EntryWriter({
       client,
       desired: this.desired,
       actual: inputs,
       isKnown: (peer) => this.#importer.isKnown(peer),
-      events: this.#events,
+      events,
       metrics: this.metrics,
       log,
     });
     this.#writer = writer;
-    this.#importer.takeOver();
-    const stop = this.#tellServices(this.#events);
-    const stopFindings = tellFindings({ desired: this.desired, inputs, events: this.#events, metrics: this.metrics, log });
+    this.#importer.takeOver(events);
+    const stop = this.#tellServices(events);
+    const stopFindings = tellFindings({ desired: this.desired, inputs, events, metrics: this.metrics, log });
     try {
-      await Promise.all([writer.run(signal), this.#status.run(signal)]);
+      await Promise.all([writer.run(signal), this.#status.run(client, signal)]);
     } finally {
       stop();
       stopFindings();

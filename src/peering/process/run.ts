@@ -97,8 +97,8 @@ export async function runPeeringProcess(options: PeeringProcessOptions, signal: 
           renewDeadlineMs: config.renewDeadlineMs,
           retryMs: config.retryMs,
         },
-        async (leading) => {
-          await Promise.all([write(leading), runGateways({ client, config, cluster, peering, log }, leading)]);
+        async (leading, writing) => {
+          await Promise.all([write(leading, writing), runGateways({ client: writing, config, cluster, peering, log }, leading)]);
         },
         AbortSignal.any([until, signal]),
       ),
