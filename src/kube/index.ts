@@ -28,6 +28,6 @@ export { InformerGroup } from './informer-group.ts';
 export { leadWhileElected, type Lead, type LeaderElectionOptions } from './leader-election.ts';
 export type { RawRequest } from './transport.ts';
 export { contains } from './subset.ts';
-export { logFailure, WorkQueue, type WorkQueueOptions } from './work-queue.ts';
+export { logFailure, WorkQueue, type WorkQueueOptions, type WorkResult } from './work-queue.ts';
 export { waitForObjects, type WaitOptions } from './wait.ts';
 export type { WatchEvent } from './watch.ts';

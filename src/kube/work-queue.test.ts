@@ -140,4 +140,23 @@ suite('work queue', () => {
     assert.deepEqual(begun.slice(2).sort(), ['fails', 'interrupted']);
     assert.equal(queue.size, 0);
   });
+
+  test('what turns out to be unchanged does not hold up what is not', async () => {
+    const stop = new AbortController();
+    const startedAt = performance.now();
+    const queue = new WorkQueue({
+      // One a minute, after ten.
+      ratePerSecond: 1 / 60,
+      burst: 10,
+      work: (key) => {
+        if (key === 'last') stop.abort();
+        return Promise.resolve(key === 'last' ? 'done' : 'unchanged');
+      },
+      onFailure: assert.fail,
+    });
+    for (let n = 0; n < 5_000; n++) queue.add(`same-${n}`);
+    queue.add('last');
+    await queue.run(stop.signal);
+    assert.ok(performance.now() - startedAt < 30_000);
+  });
 });

@@ -1,12 +1,15 @@
 import { Backoff, describeError, sleep, type Logger } from '../core/index.ts';
 
+/** `unchanged`: nothing had to be done, which does not count for the rate. */
+export type WorkResult = 'done' | 'unchanged';
+
 export interface WorkQueueOptions {
-  /** Brings one key to where it should be; a throw means: later again. */
-  readonly work: (key: string, signal: AbortSignal) => Promise<void>;
+  /** Brings one key to where it should be; a throw means: later again. What it gives counts when it is a {@link WorkResult}. */
+  readonly work: (key: string, signal: AbortSignal) => Promise<unknown>;
   readonly onFailure: (key: string, error: unknown, retryMs: number) => void;
   /** Keys at work at the same time; default 16. */
   readonly concurrency?: number;
-  /** Keys begun a second, on average; default 200. */
+  /** Keys begun a second, on average, but for those that turn out to be `unchanged`; default 200. */
   readonly ratePerSecond?: number;
   /** Keys that may be begun at once after a quiet time; default 400. */
   readonly burst?: number;
@@ -51,6 +54,13 @@ export class WorkQueue {
     return waiting + this.#later.size + this.#atWork.size;
   }
 
+  /** The same of one group. */
+  sizeOf(name: string): number {
+    const group = this.#groups.get(name);
+    const others = [...this.#later, ...this.#atWork].filter((key) => this.#options.groupOf(key) === name).length;
+    return others + (group === undefined ? 0 : group.urgent.size + group.others.size);
+  }
+
   /** `urgent` keys go before the others of their group: what has to leave must not wait for what may come. */
   add(key: string, { urgent = false }: { readonly urgent?: boolean } = {}): void {
     const name = this.#options.groupOf(key);
@@ -68,15 +78,15 @@ export class WorkQueue {
     const onAbort = (): void => this.#wake?.();
     signal.addEventListener('abort', onAbort, { once: true });
     while (!signal.aborted) {
-      const key = this.#atWork.size < this.#options.concurrency ? this.#take() : undefined;
+      const waitMs = this.#untilToken();
+      const key = waitMs === 0 && this.#atWork.size < this.#options.concurrency ? this.#take() : undefined;
       if (key === undefined) {
-        await new Promise<void>((resolve) => (this.#wake = resolve));
-        this.#wake = undefined;
+        await this.#idle(waitMs);
         continue;
       }
       this.#atWork.add(key);
+      this.#tokens -= 1;
       void this.#work(key, signal);
-      await this.#takeToken(signal);
     }
     signal.removeEventListener('abort', onAbort);
     while (this.#atWork.size > 0) await new Promise<void>((resolve) => (this.#wake = resolve));
@@ -103,7 +113,8 @@ export class WorkQueue {
 
   async #work(key: string, signal: AbortSignal): Promise<void> {
     try {
-      await this.#options.work(key, signal);
+      const result = await this.#options.work(key, signal);
+      if (result === 'unchanged') this.#tokens += 1;
       this.#backoffs.delete(key);
     } catch (error) {
       if (signal.aborted) this.add(key);
@@ -128,13 +139,23 @@ export class WorkQueue {
     void sleep(retryMs, signal).then(again, again);
   }
 
-  async #takeToken(signal: AbortSignal): Promise<void> {
+  /** Until something happens, or the time is over; 0 for no time. */
+  async #idle(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    this.#wake = () => resolve(undefined);
+    const timer = ms > 0 ? setTimeout(this.#wake, ms) : undefined;
+    await promise;
+    clearTimeout(timer);
+    this.#wake = undefined;
+  }
+
+  /** Milliseconds until a key may be begun; 0: now. */
+  #untilToken(): number {
     const { ratePerSecond, burst } = this.#options;
     const now = performance.now();
     this.#tokens = Math.min(burst, this.#tokens + ((now - this.#refilledAt) / 1000) * ratePerSecond);
     this.#refilledAt = now;
-    this.#tokens -= 1;
-    if (this.#tokens < 0) await sleep((-this.#tokens / ratePerSecond) * 1000, signal).catch(() => undefined);
+    return this.#tokens >= 1 ? 0 : Math.ceil(((1 - this.#tokens) / ratePerSecond) * 1000);
   }
 }
 
