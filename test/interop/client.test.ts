@@ -115,7 +115,7 @@ describe('our client, with a real API server', { skip: withoutAssets, timeout: 1
   it('knows all kinds of patches', async () => {
     const ref = { name: 'patched', namespace };
     const ports = [{ name: 'a', port: 1 }];
-    await client.create(resources.services, { apiVersion: 'v1', kind: 'Service', metadata: ref, spec: { ports } } as KubeObject as never);
+    await client.create(resources.services, { apiVersion: 'v1', kind: 'Service', metadata: ref, spec: { ports } } as KubeObject);
     const patch = async (type: 'merge' | 'json' | 'strategic', body: unknown): Promise<(string | undefined)[]> =>
       ((await client.patch(resources.services, ref, { type, body })).spec?.ports ?? []).map(({ name }) => name);
     assert.deepEqual(
