@@ -10,6 +10,7 @@ import { sleep } from '../../src/core/index.ts';
 import { createRoot, issueIntermediate, verifyAuthority } from '../../src/pki/index.ts';
 import { withoutAssets } from '../support/real-api-server.ts';
 import { peeringAccount } from '../support/peering-process.ts';
+import { writesOf } from '../support/peering-writes.ts';
 import { refusedTo } from '../support/service-account.ts';
 import { UpstreamCluster } from '../support/upstream-cluster.ts';
 import { withoutIstiod, type AmbientWorkload } from '../support/upstream-istiod.ts';
@@ -166,7 +167,7 @@ describe(
         ({ status: is }) => ((is as { addresses?: unknown[] } | undefined)?.addresses ?? []).length === 2,
       );
       assert.notEqual(status, undefined);
-      const before = await writesTo(one, 'serviceentries');
+      const before = (await writesOf(one.cluster.server, ['serviceentries'])).length;
       assert.ok(before > 0);
       const conditions = [{ type: 'example.com/Seen', status: 'True', reason: 'Test', message: '' }];
       await one.cluster.client.patch(
@@ -176,7 +177,7 @@ describe(
         { subresource: 'status' },
       );
       await roundTrip('after-status');
-      assert.equal(await writesTo(one, 'serviceentries'), before);
+      assert.equal((await writesOf(one.cluster.server, ['serviceentries'])).length, before);
       const { metadata: now } = await one.cluster.client.get(resources.serviceEntries, ref);
       assert.equal(now.generation, metadata.generation);
     });
@@ -329,13 +330,4 @@ async function versions({ cluster }: UpstreamCluster): Promise<ReadonlyMap<strin
     }
   }
   return found;
-}
-
-/** How often isthmus peering has written objects of a kind. */
-async function writesTo({ cluster }: UpstreamCluster, plural: string): Promise<number> {
-  const username = `system:serviceaccount:${peeringAccount.namespace}:${peeringAccount.name}`;
-  return (await cluster.server.audited()).filter(
-    ({ user, verb, objectRef }) =>
-      user.username === username && objectRef?.resource === plural && ['create', 'update', 'patch', 'delete'].includes(verb),
-  ).length;
 }

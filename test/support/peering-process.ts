@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
 import { peeringManifests, peeringName } from '../../src/cli/install/peering.ts';
@@ -73,6 +73,13 @@ export class PeeringProcess implements AsyncDisposable {
     return `${peeringName}-${this.#starts}`;
   }
 
+  /** What it has of memory now, and the most that it had; MiB. */
+  async memory(): Promise<{ readonly now: number; readonly most: number }> {
+    const status = await readFile(`/proc/${this.#process?.pid ?? 0}/status`, 'utf8');
+    const of = (field: string): number => Math.round(Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) / 1024);
+    return { now: of('VmRSS'), most: of('VmHWM') };
+  }
+
   /** Resolves when it is ready. */
   async start(): Promise<void> {
     const { clusterId, network, directory, caAddress, caName, roots } = this.#options;
@@ -116,18 +123,6 @@ export class PeeringProcess implements AsyncDisposable {
   async stop(): Promise<void> {
     await this.#process?.kill('SIGTERM');
     this.#process = undefined;
-  }
-
-  /** The values of a metric, by the text of its labels. */
-  async metric(name: string): Promise<ReadonlyMap<string, number>> {
-    const answer = await fetch(`http://127.0.0.1:${this.#ports.monitoring}/metrics`);
-    const lines = (await answer.text()).split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
-    return new Map(
-      lines.map((line) => {
-        const [, labels = '', value] = /^[^ {]+(?:\{(.*)\})? (\S+)$/.exec(line) ?? [];
-        return [labels, Number(value)];
-      }),
-    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
