@@ -38,6 +38,8 @@ export interface ImporterOptions {
 
 /** After a start, a peer that was away before gets at least this long to answer, milliseconds. */
 const graceMs = 30_000;
+/** So long a link that was just opened may say nothing of itself before its Gateway says that it is pending, milliseconds. */
+const settleMs = 5_000;
 
 /** One istio-remote Gateway, the link that it makes, and what of it is imported. */
 interface Peer {
@@ -48,6 +50,10 @@ interface Peer {
   cluster: string | undefined;
   readonly services: Set<string>;
   readonly workloads: Set<string>;
+  /** When the link was opened, by the monotonic clock, milliseconds. */
+  opened: number;
+  /** Looks again when that is {@link settleMs} ago. */
+  settling: NodeJS.Timeout | undefined;
   /** All of the peer's state was in at some time since the start: what it does not export may go. */
   isImported: boolean;
   /** What is imported is as the link says, but for `dirty`. */
@@ -163,6 +169,8 @@ export class Importer {
       cluster: undefined,
       services: new Set(),
       workloads: new Set(),
+      opened: performance.now(),
+      settling: undefined,
       isImported: false,
       isCurrent: false,
       dirty: { services: new Set(), workloads: new Set() },
@@ -194,6 +202,7 @@ export class Importer {
     peer.stop.abort();
     peer.stop = new AbortController();
     peer.link = this.#open(key, gateway, peer.stop.signal);
+    peer.opened = performance.now();
     peer.isCurrent = false;
   }
 
@@ -362,6 +371,7 @@ export class Importer {
     if (peer === undefined) return;
     peer.stop.abort();
     clearTimeout(peer.lease);
+    clearTimeout(peer.settling);
     this.#byGateway.delete(key);
     this.#graph.batch(() => this.#clear(peer));
     if (!this.#signal.aborted) this.#need().onKnown();
@@ -380,8 +390,21 @@ export class Importer {
     }
     for (const what of peer.counted) if (!peer.link.refused.has(what)) peer.counted.delete(what);
     const conditions = conditionsOf(peer, refusal);
-    onStatus(key, { conditions, pins: peer.isImported && refusal === undefined ? peer.link.pins : [] });
+    const pins = peer.isImported && refusal === undefined ? peer.link.pins : [];
+    if (!this.#isSettling(key, peer, conditions)) onStatus(key, { conditions, pins });
     this.#tell(key, peer, name, conditions);
+  }
+
+  /** Right after a start one only does not know yet: what was written of the peer before stands, so that a restart changes nothing. */
+  #isSettling(key: string, peer: Peer, conditions: readonly ConditionState[]): boolean {
+    const isPending = conditions.some(({ reason }) => reason === 'Pending') && troubleOf(conditions) === undefined;
+    const left = peer.opened + settleMs - performance.now();
+    const written = this.#need().gateways.get(key)?.status?.conditions;
+    if (!isPending || left <= 0 || written?.some(({ type }) => type === conditionTypes.peerConnected) !== true) return false;
+    clearTimeout(peer.settling);
+    peer.settling = setTimeout(() => this.#plan(), left);
+    peer.settling.unref();
+    return true;
   }
 
   /** One Event for each new trouble, and one when the peer is in order again. */
