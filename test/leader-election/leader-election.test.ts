@@ -126,6 +126,28 @@ suite('leader election', () => {
     await only.stop();
   });
 
+  test('a leader that was starved for longer than its deadline sends no write, even before its timers run', async () => {
+    await using server = await TestServer.start();
+    using client = KubeClient.fromKubeconfig({ path: server.pki.files.adminKubeconfig });
+    const stop = new AbortController();
+    const late = (name: string) => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace: 'default' } });
+    let wasAborted: boolean | undefined;
+    let outcome: unknown;
+    const lead = async (signal: AbortSignal, writing: KubeClient): Promise<void> => {
+      await writing.create(resources.configMaps, late('in-time'));
+      // Nothing else of this process runs meanwhile.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+      wasAborted = signal.aborted;
+      outcome = await writing.create(resources.configMaps, late('too-late')).catch((error: unknown) => error);
+      stop.abort();
+    };
+    await leadWhileElected({ client, ...place, identity: 'a', log, leaseMs: 600 }, lead, stop.signal);
+    assert.equal(wasAborted, false, 'the test is one of the guard only when the signal is late');
+    assert.match(String(outcome), /the lease could not be renewed/);
+    assert.equal(await client.find(resources.configMaps, { namespace: 'default', name: 'too-late' }), undefined);
+    assert.ok(await client.find(resources.configMaps, { namespace: 'default', name: 'in-time' }));
+  });
+
   test('what fails while it leads is told, and the Lease given up', async () => {
     await using server = await TestServer.start();
     using client = KubeClient.fromKubeconfig({ path: server.pki.files.adminKubeconfig });
