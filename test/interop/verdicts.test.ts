@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
 import { gatewayApiCrds, istioCrds } from '../../src/api/crds/index.ts';
-import type { KubeObject, Status } from '../../src/api/kubernetes.ts';
+import type { KubeObject } from '../../src/api/kubernetes.ts';
 import { resources } from '../../src/api/resources.ts';
 import { resourceTypeOf } from '../../src/cli/apply.ts';
 import { cniManifests } from '../../src/cli/install/cni.ts';
@@ -130,7 +130,7 @@ const objects: Readonly<Record<string, TestObject>> = {
       name: 'it',
       namespace: 'default',
       ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: 'p', uid: '' }],
-    } as TestObject['metadata'],
+    },
   },
   'a spec that is a text': { ...serviceEntry({}), spec: 'text' },
 };
@@ -193,7 +193,7 @@ async function verdict({ client }: TestCluster, given: TestObject): Promise<Verd
     return { code: 201, causes: [] };
   } catch (error) {
     if (!(error instanceof KubeApiError)) throw error;
-    const { details } = error.status as Status & { details?: { causes?: { reason?: string; field?: string }[] } };
+    const { details } = error.status;
     return { code: error.httpCode, causes: (details?.causes ?? []).map(({ reason = '', field = '' }) => `${reason} ${field}`).sort() };
   }
 }
