@@ -9,9 +9,11 @@ import { fieldManager } from './entry-ownership.ts';
 
 /** Ours beside the guide's two: whether all that the peer sends is believed. */
 export const resourcesAccepted = 'isthmus.dev/ResourcesAccepted';
+/** Ours: whether the services of the peer have a namespace here for their entries to be in. */
+export const namespacesReady = 'isthmus.dev/NamespacesReady';
 
 export interface ConditionState {
-  readonly type: (typeof conditionTypes)[keyof typeof conditionTypes] | typeof resourcesAccepted;
+  readonly type: (typeof conditionTypes)[keyof typeof conditionTypes] | typeof resourcesAccepted | typeof namespacesReady;
   readonly status: 'True' | 'False';
   /** CamelCase, or a code of docs/errors/peering.md. */
   readonly reason: string;

@@ -9,14 +9,15 @@ import { source, type Collection, type CollectionChange, type Graph, type Source
 import { describeError, type Logger } from '../core/index.ts';
 import type { EventRecorder } from '../kube/index.ts';
 import { AddressRanges } from './address-ranges.ts';
-import { peerKey, type PeerInputs } from './desired-entries.ts';
+import { peerKey, type DesiredEntries, type PeerInputs } from './desired-entries.ts';
 import type { PeerSite } from './entries.ts';
 import type { Site } from './exports.ts';
-import { maxMessage, resourcesAccepted, type ConditionState, type GatewayState } from './gateway-status.ts';
+import { maxMessage, namespacesReady, resourcesAccepted, type ConditionState, type GatewayState } from './gateway-status.ts';
 import { judgePeers, type Candidate } from './judge-peers.ts';
 import type { PeeringMetrics } from './metrics.ts';
 import type { PeeringOptions } from './options.ts';
 import { noAddress, readPeerGateway, type PeerGateway } from './peer-gateway.ts';
+import { PeerFindings } from './peer-findings.ts';
 import { PeerLink, type LinkChange, type PeeringCredentials } from './peer-link.ts';
 import { isRefusal, type KnownPeer, type Refusal } from './validate.ts';
 
@@ -24,6 +25,8 @@ export interface ImporterOptions {
   readonly site: PeeringOptions;
   readonly gateways: Collection<Gateway>;
   readonly ownSite: Collection<Site>;
+  /** What becomes of what is imported. */
+  readonly desired: Pick<DesiredEntries, 'missingNamespaces' | 'refusals'>;
   readonly credentials: () => PeeringCredentials | Promise<PeeringCredentials>;
   /** How long a peer's entries are kept while it is away, milliseconds. */
   readonly leaseMs: number;
@@ -83,6 +86,7 @@ export class Importer {
   readonly #workloads: Source<Workload>;
   readonly #byGateway = new Map<string, Peer>();
   #options: ImporterOptions | undefined;
+  #findings: PeerFindings | undefined;
   #signal: AbortSignal = AbortSignal.abort();
   #isPlanned = false;
   /** While this replica writes. */
@@ -110,7 +114,12 @@ export class Importer {
   async run(options: ImporterOptions, signal: AbortSignal): Promise<void> {
     this.#options = options;
     this.#signal = signal;
-    const stops = [options.gateways.subscribe((changes) => this.#onGateways(changes)), options.ownSite.subscribe(() => this.#onOwnSite())];
+    this.#findings = new PeerFindings(options.desired);
+    const stops = [
+      this.#findings.follow(() => this.#plan()),
+      options.gateways.subscribe((changes) => this.#onGateways(changes)),
+      options.ownSite.subscribe(() => this.#onOwnSite()),
+    ];
     options.onKnown();
     await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     for (const stop of stops) stop();
@@ -389,7 +398,7 @@ export class Importer {
       metrics.refused.inc({ peer: name, code });
     }
     for (const what of peer.counted) if (!peer.link.refused.has(what)) peer.counted.delete(what);
-    const conditions = conditionsOf(peer, refusal);
+    const conditions = conditionsOf(peer, refusal, this.#findings);
     const pins = peer.isImported && refusal === undefined ? peer.link.pins : [];
     if (!this.#isSettling(key, peer, conditions)) onStatus(key, { conditions, pins });
     this.#tell(key, peer, name, conditions);
@@ -410,7 +419,8 @@ export class Importer {
   /** One Event for each new trouble, and one when the peer is in order again. */
   #tell(key: string, peer: Peer, name: string, conditions: readonly ConditionState[]): void {
     const { metrics, log, gateways } = this.#need();
-    const trouble = troubleOf(conditions);
+    // Namespaces are told of where they are found, each once.
+    const trouble = troubleOf(conditions.filter(({ type }) => type !== namespacesReady));
     const told = trouble === undefined ? (peer.isImported ? '' : undefined) : textOf(trouble);
     const about = gateways.get(key);
     if (told === undefined || about === undefined) return;
@@ -447,9 +457,15 @@ export class Importer {
   }
 }
 
-function conditionsOf(peer: Peer, refusal: Refusal | undefined): ConditionState[] {
-  const { connection, refused } = peer.link;
-  const [first] = refused;
+function conditionsOf(peer: Peer, refusal: Refusal | undefined, findings: PeerFindings | undefined): ConditionState[] {
+  const { connection } = peer.link;
+  const withoutEntry = findings?.refused(peer.cluster) ?? new Map<string, Refusal>();
+  const refused = peer.link.refused.size + withoutEntry.size;
+  const [first] =
+    peer.link.refused.size > 0
+      ? peer.link.refused
+      : [...withoutEntry.entries().take(1)].map(([uid, why]) => [`workload ${uid}`, why] as const);
+  const missing = findings?.namespaces(peer.cluster);
   return [
     {
       type: conditionTypes.peerConnected,
@@ -473,7 +489,13 @@ function conditionsOf(peer: Peer, refusal: Refusal | undefined): ConditionState[
       type: resourcesAccepted,
       ...(first === undefined
         ? { status: 'True', reason: 'Accepted', message: 'all that the peer sent is believed' }
-        : { status: 'False', reason: first[1].code, message: `${refused.size} refused, such as ${first[0]}: ${first[1].message}` }),
+        : { status: 'False', reason: first[1].code, message: `${refused} refused, such as ${first[0]}: ${first[1].message}` }),
+    },
+    {
+      type: namespacesReady,
+      ...(missing === undefined
+        ? { status: 'True', reason: 'Ready', message: 'no service of the peer waits for a namespace' }
+        : { status: 'False', reason: 'PEERING_NAMESPACE_MISSING', message: missing }),
     },
   ];
 }

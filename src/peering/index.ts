@@ -8,7 +8,7 @@ export type { PeeringCredentials } from './peer-link.ts';
 export { peeringIdentity } from './peer-identity.ts';
 export { readPeerGateway, type PeerGateway } from './peer-gateway.ts';
 export { AddressRanges } from './address-ranges.ts';
-export { resourcesAccepted } from './gateway-status.ts';
+export { namespacesReady, resourcesAccepted } from './gateway-status.ts';
 export { flatEntryName, gatewayEntryName, serviceEntryName, serviceHash } from './entry-names.ts';
 export { controlGateways, type GatewayConfig, type GatewayControllerOptions } from './gateways/controller.ts';
 export { offerGatewayClasses } from './gateways/classes.ts';

@@ -139,6 +139,7 @@ async function importing(t: TestContext, root: VerifiedAuthority, options: { lea
       site,
       gateways: objects.gateways,
       ownSite: exports.site,
+      desired: entries,
       credentials: () => credentials,
       leaseMs: options.leaseMs ?? 3_600_000,
       onStatus: (key, state) => {

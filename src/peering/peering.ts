@@ -183,6 +183,7 @@ export class Peering {
         site: this.#config,
         gateways: inputs.gateways,
         ownSite: this.exports.site,
+        desired: this.desired,
         credentials,
         leaseMs,
         onStatus: (key, state) => this.#status.set(key, state),

@@ -3,6 +3,7 @@ import type { Collection } from '../collections/index.ts';
 import type { Logger } from '../core/index.ts';
 import type { EventRecorder } from '../kube/index.ts';
 import type { DesiredEntries } from './desired-entries.ts';
+import { namespacesReady } from './gateway-status.ts';
 import type { PeeringMetrics } from './metrics.ts';
 import type { MissingNamespace } from './missing-namespaces.ts';
 import { readPeerGateway } from './peer-gateway.ts';
@@ -17,6 +18,11 @@ export function missingNamespaceAdvice({ name, state, services, isToBeMade }: Mi
     `namespace ${name} does not exist here, so its services ${which} are not imported: kubectl create namespace ${name} ` +
     '(with the label istio.io/dataplane-mode=ambient if its own pods are to be in the mesh), or run with --create-namespaces'
   );
+}
+
+/** What the Gateway says already of namespaces. */
+function noted({ status }: Gateway): string {
+  return status?.conditions?.find(({ type, status }) => type === namespacesReady && status === 'False')?.message ?? '';
 }
 
 /**
@@ -52,6 +58,8 @@ export function tellFindings(options: {
         for (const gateway of inputs.gateways.values()) {
           const peer = readPeerGateway(gateway)?.cluster;
           if (peer === undefined || !after.peers.includes(peer) || !isNew(peer)) continue;
+          // Whoever led before has told it: the condition is there.
+          if (before === undefined && noted(gateway).includes(message)) continue;
           metrics.refused.inc({ peer, code: 'PEERING_NAMESPACE_MISSING' });
           void events.record({ about: gateway, type: 'Warning', reason: 'PEERING_NAMESPACE_MISSING', message: message.slice(0, 1000) });
         }
