@@ -8,6 +8,7 @@ import type { KubeObject } from '../../src/api/kubernetes.ts';
 import { resources, type ResourceType } from '../../src/api/resources.ts';
 import { sleep } from '../../src/core/index.ts';
 import { createRoot, issueIntermediate, verifyAuthority } from '../../src/pki/index.ts';
+import type { AuditedRequest } from '../support/api-server.ts';
 import { withoutAssets } from '../support/real-api-server.ts';
 import { peeringAccount } from '../support/peering-process.ts';
 import { writesOf } from '../support/peering-writes.ts';
@@ -187,6 +188,7 @@ describe(
       assert.equal(before.size, 4, 'a ServiceEntry, a gateway entry, two pods');
       await one.peering.stop();
       assert.deepEqual(await versions(one), before);
+      const written = (await entryWrites()).length;
       await one.peering.start();
       await one.cluster.until(
         resources.leases,
@@ -196,6 +198,9 @@ describe(
       // What it does once it writes again comes after all that it would have corrected.
       await roundTrip('after-restart');
       assert.deepEqual(await versions(one), before);
+      // A write that changes nothing is one, too.
+      const since = (await entryWrites()).slice(written).map(({ objectRef }) => objectRef?.name ?? '');
+      assert.deepEqual([...new Set(since)], [flat('cluster-2', 'after-restart')]);
     });
 
     it('let the local name reach the other cluster without PILOT_ENABLE_K8S_SELECT_WORKLOAD_ENTRIES=false, which check tells', async () => {
@@ -232,6 +237,10 @@ describe(
         [[], []],
       );
     });
+
+    async function entryWrites(): Promise<readonly AuditedRequest[]> {
+      return await writesOf(one.cluster.server, ['serviceentries', 'workloadentries']);
+    }
 
     /** A change in the other cluster that comes through all of it, and is taken back. */
     async function roundTrip(name: string): Promise<void> {
