@@ -3,7 +3,7 @@ import { labels } from '../api/names.ts';
 import { resources, type ResourceType } from '../api/resources.ts';
 import type { Collection, CollectionChange } from '../collections/index.ts';
 import { describeError, type Logger } from '../core/index.ts';
-import { isAlreadyExists, WorkQueue, type EventRecorder, type KubeClient } from '../kube/index.ts';
+import { isAlreadyExists, WorkQueue, type EventRecorder, type KubeClient, type WorkResult } from '../kube/index.ts';
 import type { DesiredEntries } from './desired-entries.ts';
 import { fieldManager, hasOurName, isAsDesired, isOurs, type Entry } from './entry-ownership.ts';
 import type { PeeringMetrics } from './metrics.ts';
@@ -30,6 +30,8 @@ export interface EntryWriterOptions {
   readonly handoverMs?: number | undefined;
   /** Writes a second, on average, and at once after a quiet time; default 200 and 400. */
   readonly rate?: { readonly perSecond: number; readonly burst: number } | undefined;
+  /** When the change of a peer (or, without one, of whoever) that is being told of now was made, milliseconds since 1970; default now. */
+  readonly changedAt?: ((peer: string | undefined) => number) | undefined;
   readonly metrics: PeeringMetrics;
   readonly log: Logger;
 }
@@ -66,15 +68,18 @@ export class EntryWriter {
   readonly #endpoints = new Map<string, Set<string>>();
   /** ServiceEntries that wait for their WorkloadEntries, likewise. */
   readonly #held = new Map<string, { readonly key: string; readonly until: number; readonly timer: NodeJS.Timeout }>();
+  /** When what is desired of an entry was changed that is not written yet. */
+  readonly #changedAt = new Map<string, number>();
+  readonly #beingWritten = new Map<string, number>();
   /** Objects in the way that were told of: key to uid. */
   readonly #told = new Map<string, string | undefined>();
 
   constructor(options: EntryWriterOptions) {
     this.#options = options;
     this.#queue = new WorkQueue({
-      work: (key, signal) => this.#reconcile(key, signal),
+      work: (key, signal) => this.#bring(key, signal),
       onFailure: (key, error, retryMs) => {
-        options.metrics.writes.inc({ kind: kindOf(key), result: 'error' });
+        options.metrics.writes.inc({ peer: peerOf(key) ?? '', kind: kindOf(key), result: 'error' });
         options.log.warn({ entry: key, error: describeError(error), retryMs }, 'entry not written');
       },
       groupOf,
@@ -85,6 +90,21 @@ export class EntryWriter {
   /** Entries that wait to be looked at or are being written. */
   get pending(): number {
     return this.#queue.size;
+  }
+
+  /** The same of one peer's own entries; undefined: of those that are not one peer's. */
+  pendingOf(peer: string | undefined): number {
+    return peer === undefined ? this.#queue.sizeOf('ServiceEntry') + this.#queue.sizeOf('Namespace') : this.#queue.sizeOf(`peer ${peer}`);
+  }
+
+  /** When the oldest change that is not written yet was made, of a peer's own entries and those that are not one peer's; undefined: all is written. */
+  oldestChange(peer: string): number | undefined {
+    let oldest: number | undefined;
+    for (const [key, at] of [...this.#changedAt, ...this.#beingWritten]) {
+      const of = peerOf(key);
+      if ((of === undefined || of === peer) && (oldest === undefined || at < oldest)) oldest = at;
+    }
+    return oldest;
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -104,7 +124,7 @@ export class EntryWriter {
       for (const stop of stops) stop();
       for (const { timer } of this.#held.values()) clearTimeout(timer);
       // Whoever writes next finds what there is by the collections.
-      for (const state of [this.#written, this.#endpoints, this.#held, this.#told]) state.clear();
+      for (const state of [this.#written, this.#endpoints, this.#held, this.#told, this.#changedAt]) state.clear();
     }
   }
 
@@ -118,8 +138,27 @@ export class EntryWriter {
   /** What is no longer desired goes before what is new: it may be an address that nobody is at any more. */
   #follow(kind: Kind, collection: Collection<Entry>): () => void {
     return collection.subscribe((changes) => {
-      for (const { key, after } of changes) this.#queue.add(`${kind} ${key}`, { urgent: after === undefined });
+      for (const { key, after } of changes) {
+        const queueKey = `${kind} ${key}`;
+        if (!this.#changedAt.has(queueKey)) this.#changedAt.set(queueKey, this.#options.changedAt?.(peerOf(queueKey)) ?? Date.now());
+        this.#queue.add(queueKey, { urgent: after === undefined });
+      }
     });
+  }
+
+  async #bring(queueKey: string, signal: AbortSignal): Promise<WorkResult> {
+    // What changes meanwhile is another change.
+    const changedAt = this.#changedAt.get(queueKey);
+    this.#changedAt.delete(queueKey);
+    if (changedAt !== undefined) this.#beingWritten.set(queueKey, changedAt);
+    try {
+      return await this.#reconcile(queueKey, signal);
+    } catch (error) {
+      if (changedAt !== undefined) this.#changedAt.set(queueKey, changedAt);
+      throw error;
+    } finally {
+      this.#beingWritten.delete(queueKey);
+    }
   }
 
   #onServiceEntries(changes: readonly CollectionChange<ServiceEntry>[]): void {
@@ -170,27 +209,26 @@ export class EntryWriter {
     return places.filter((place) => place !== metadata.namespace).map((place) => `${place}/${metadata.name}`);
   }
 
-  async #reconcile(queueKey: string, signal: AbortSignal): Promise<void> {
+  async #reconcile(queueKey: string, signal: AbortSignal): Promise<WorkResult> {
     const kind = kindOf(queueKey);
     const key = queueKey.slice(kind.length + 1);
     if (kind === 'Namespace') {
       await this.#makeNamespace(key, signal);
-      return;
+      return 'done';
     }
     const actual = this.#actual(kind, key);
     const desired = this.#desired(kind, key);
     // One that is on its way out comes back as a deletion, and is looked at again then.
-    if (actual?.metadata.deletionTimestamp !== undefined) return;
+    if (actual?.metadata.deletionTimestamp !== undefined) return 'unchanged';
     if (actual !== undefined && !isOurs(actual)) {
       if (desired !== undefined) this.#tell(queueKey, actual);
-      return;
+      return 'unchanged';
     }
     if (desired === undefined) {
-      if (actual !== undefined) await this.#remove(kind, key, actual, signal);
-      return;
+      return actual === undefined ? 'unchanged' : await this.#remove(kind, key, actual, signal);
     }
     const entry = this.#next(key, desired, actual);
-    if (actual !== undefined && isAsDesired(actual, entry)) return;
+    if (actual !== undefined && isAsDesired(actual, entry)) return 'unchanged';
     const { metrics, client } = this.#options;
     // Fields of somebody else are taken over in our own objects alone, never in one that was made a moment ago.
     const options = { fieldManager, force: actual !== undefined, signal };
@@ -199,21 +237,23 @@ export class EntryWriter {
     const written = (await client.apply(types[kind], object, options)) as Entry;
     this.#written.set(queueKey, { entry: written, uid: written.metadata.uid, at: performance.now() });
     this.#forgetWhenTold(kind, key, queueKey);
-    metrics.writes.inc({ kind, result: actual === undefined ? 'created' : 'updated' });
+    metrics.writes.inc({ peer: peerOf(queueKey) ?? '', kind, result: actual === undefined ? 'created' : 'updated' });
+    return 'done';
   }
 
-  async #remove(kind: Kind, key: string, actual: Entry, signal: AbortSignal): Promise<void> {
+  async #remove(kind: Kind, key: string, actual: Entry, signal: AbortSignal): Promise<WorkResult> {
     const { client, desired, metrics, isKnown } = this.#options;
     const { name, namespace = '', uid } = actual.metadata;
-    if (!isKnown(actual.metadata.labels?.[labels.peer])) return;
+    if (!isKnown(actual.metadata.labels?.[labels.peer])) return 'unchanged';
     // It goes with its namespace.
-    if (desired.namespaces.get(namespace)?.isTerminating === true) return;
+    if (desired.namespaces.get(namespace)?.isTerminating === true) return 'unchanged';
     const successor = this.#namesakes(actual).find((other) => this.#desired(kind, other) !== undefined);
-    if (successor !== undefined && this.#actual(kind, successor) === undefined) return;
+    if (successor !== undefined && this.#actual(kind, successor) === undefined) return 'unchanged';
     await client.delete(types[kind], { name, namespace }, { signal, ...(uid !== undefined && { uid }) });
     this.#written.set(`${kind} ${key}`, { entry: undefined, uid, at: performance.now() });
     this.#forgetWhenTold(kind, key, `${kind} ${key}`);
-    metrics.writes.inc({ kind, result: 'deleted' });
+    metrics.writes.inc({ peer: peerOf(`${kind} ${key}`) ?? '', kind, result: 'deleted' });
+    return 'done';
   }
 
   /** The collections may have told of a write before the API server's answer to it was here. */
@@ -233,7 +273,7 @@ export class EntryWriter {
       if (isAlreadyExists(error)) return;
       throw error;
     }
-    metrics.writes.inc({ kind: 'Namespace', result: 'created' });
+    metrics.writes.inc({ peer: '', kind: 'Namespace', result: 'created' });
     log.info({ namespace: name, peers: missing.peers }, 'namespace made for services of peers');
   }
 
@@ -342,9 +382,13 @@ function kindOf(queueKey: string): Kind | 'Namespace' {
 /** The peer in the name of a WorkloadEntry, which no cluster id parts; what is not one peer's is a group of its own. */
 function groupOf(queueKey: string): string {
   const kind = kindOf(queueKey);
-  if (kind !== 'WorkloadEntry') return kind;
-  const name = queueKey.slice(queueKey.indexOf('/') + 1);
-  return `peer ${name.split('.')[1] ?? ''}`;
+  return kind === 'WorkloadEntry' ? `peer ${peerOf(queueKey) ?? ''}` : kind;
+}
+
+/** The cluster id of the peer whose own an entry is. */
+function peerOf(queueKey: string): string | undefined {
+  if (kindOf(queueKey) !== 'WorkloadEntry') return undefined;
+  return queueKey.slice(queueKey.indexOf('/') + 1).split('.')[1];
 }
 
 /** Namespace and hash: what an entry's service is known by. */

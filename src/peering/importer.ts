@@ -14,7 +14,7 @@ import type { PeerSite } from './entries.ts';
 import type { Site } from './exports.ts';
 import { maxMessage, namespacesReady, resourcesAccepted, type ConditionState, type GatewayState } from './gateway-status.ts';
 import { judgePeers, type Candidate } from './judge-peers.ts';
-import type { PeeringMetrics } from './metrics.ts';
+import type { PeeringMetrics, PeerObservation } from './metrics.ts';
 import type { PeeringOptions } from './options.ts';
 import { noAddress, readPeerGateway, type PeerGateway } from './peer-gateway.ts';
 import { PeerFindings } from './peer-findings.ts';
@@ -68,6 +68,10 @@ interface Peer {
   logged: string | undefined;
   told: string | undefined;
   counted: Set<string>;
+  /** When what is being let in now was sent; see {@link PeerLink.takeChangedAt}. */
+  changedAt: number | undefined;
+  /** Connections of its links that were counted. */
+  connections: number;
 }
 
 /**
@@ -188,6 +192,8 @@ export class Importer {
       logged: undefined,
       told: toldBy(this.#need().gateways.get(key)),
       counted: new Set(),
+      changedAt: undefined,
+      connections: 0,
     };
     this.#byGateway.set(key, peer);
     this.#startLease(key, peer, leaseMs);
@@ -243,6 +249,25 @@ export class Importer {
     this.#plan();
   }
 
+  /** When the change of a peer that is being let in now was sent, by our clock, milliseconds since 1970; undefined: none is. */
+  changedAt(cluster: string | undefined): number | undefined {
+    const times = [...this.#byGateway.values()].flatMap((peer) => {
+      return (cluster === undefined || peer.cluster === cluster) && peer.changedAt !== undefined ? [peer.changedAt] : [];
+    });
+    return times.length === 0 ? undefined : Math.min(...times);
+  }
+
+  observe(): PeerObservation[] {
+    return [...this.#byGateway].map(([key, peer]) => ({
+      peer: nameOf(key, peer),
+      isConnected: peer.link.connection.kind === 'connected',
+      lastHeardAt: peer.link.lastHeardAt,
+      unknownSince: peer.link.unknownSince,
+      services: peer.services.size,
+      workloads: peer.workloads.size,
+    }));
+  }
+
   /** Several changes of one turn are settled together. */
   #plan(): void {
     if (this.#isPlanned) return;
@@ -268,6 +293,7 @@ export class Importer {
     const verdicts = judgePeers(candidates, this.#ownRanges());
     const before = this.isKnown(undefined);
     const news: string[] = [];
+    for (const peer of this.#byGateway.values()) peer.changedAt = peer.link.takeChangedAt();
     this.#graph.batch(() => {
       for (const [key, peer] of this.#byGateway) {
         const refusal = this.#refusalOf(peer, verdicts.get(key));
@@ -275,6 +301,7 @@ export class Importer {
         this.#report(key, peer, refusal);
       }
     });
+    for (const peer of this.#byGateway.values()) peer.changedAt = undefined;
     if (news.length > 0 || before !== this.isKnown(undefined)) this.#need().onKnown();
   }
 
@@ -388,10 +415,11 @@ export class Importer {
 
   #report(key: string, peer: Peer, refusal: Refusal | undefined): void {
     const { onStatus, metrics } = this.#need();
-    const name = peer.cluster ?? peer.gateway.cluster ?? key;
-    metrics.connected.set({ peer: name }, peer.link.connection.kind === 'connected' ? 1 : 0);
-    metrics.imported.set({ peer: name, kind: 'service' }, peer.services.size);
-    metrics.imported.set({ peer: name, kind: 'workload' }, peer.workloads.size);
+    const name = nameOf(key, peer);
+    const { connections } = peer.link;
+    if (connections > peer.connections && connections > 1)
+      metrics.reconnects.inc({ peer: name }, connections - Math.max(1, peer.connections));
+    peer.connections = connections;
     for (const [what, { code }] of peer.link.refused) {
       if (peer.counted.has(what)) continue;
       peer.counted.add(what);
@@ -498,6 +526,11 @@ function conditionsOf(peer: Peer, refusal: Refusal | undefined, findings: PeerFi
         : { status: 'False', reason: 'PEERING_NAMESPACE_MISSING', message: missing }),
     },
   ];
+}
+
+/** What metrics call a peer. */
+function nameOf(key: string, { cluster, gateway }: Peer): string {
+  return cluster ?? gateway.cluster ?? key;
 }
 
 function troubleOf<T extends { readonly status: string; readonly reason: string }>(conditions: readonly T[]): T | undefined {

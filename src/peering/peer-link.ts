@@ -73,6 +73,12 @@ export class PeerLink {
   #synced = false;
   #fingerprint: string | undefined;
   #pins: readonly string[] = [];
+  #connections = 0;
+  #lastHeardAt: number | undefined;
+  /** The least time that a message of this connection took, our clock less the peer's. */
+  #offset = Infinity;
+  #changedAt: number | undefined;
+  #unknownSince: number | undefined = Date.now();
 
   constructor(options: PeerLinkOptions) {
     const { gateway, site, credentials, log } = options;
@@ -84,11 +90,12 @@ export class PeerLink {
       headers: () => ({ clusterid: site.clusterId }),
       node: { id: `isthmus-peering~0.0.0.0~${site.clusterId}.${site.rootNamespace}~${site.rootNamespace}.svc.${site.clusterDomain}` },
       subscriptions: [
-        { typeUrl: typeUrls.peerCluster, handle: (update) => this.#takeClusters(update) },
-        { typeUrl: typeUrls.federatedService, handle: (update) => this.#takeServices(update) },
-        { typeUrl: typeUrls.workload, handle: (update) => this.#takeWorkloads(update) },
+        { typeUrl: typeUrls.peerCluster, handle: (update) => this.#takeClusters(this.#noted(update)) },
+        { typeUrl: typeUrls.federatedService, handle: (update) => this.#takeServices(this.#noted(update)) },
+        { typeUrl: typeUrls.workload, handle: (update) => this.#takeWorkloads(this.#noted(update)) },
       ],
       onState: (state) => this.#onState(state),
+      onAlive: () => (this.#lastHeardAt = Date.now()),
       ...(options.connect !== undefined && { connect: options.connect }),
       // A peer that restarts is found again within seconds, and one that is gone costs little.
       backoff: { initial: 100, max: 5_000 },
@@ -156,6 +163,28 @@ export class PeerLink {
     return this.#refused;
   }
 
+  /** When the peer was last heard of, by a message or by its answer to a ping; milliseconds since 1970. */
+  get lastHeardAt(): number | undefined {
+    return this.#lastHeardAt;
+  }
+
+  /** While it is not in sync: since when the peer may have changed without our knowing. */
+  get unknownSince(): number | undefined {
+    return this.#unknownSince;
+  }
+
+  /** Connections so far. */
+  get connections(): number {
+    return this.#connections;
+  }
+
+  /** When the peer sent the oldest of what came since the last call, by our clock: how far the clocks differ is known from the messages. */
+  takeChangedAt(): number | undefined {
+    const changedAt = this.#changedAt;
+    this.#changedAt = undefined;
+    return changedAt;
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     await this.#client.run(signal);
   }
@@ -184,14 +213,27 @@ export class PeerLink {
   #onState(state: XdsClientState): void {
     if (state.kind === 'disconnected') {
       this.#synced = false;
+      this.#unknownSince ??= Date.now();
       this.#connection = { kind: 'disconnected', reason: refusalOf(state.error) };
     } else if (state.kind === 'connected') {
+      this.#connections += 1;
+      this.#offset = Infinity;
       this.#connection = { kind: 'connected' };
     } else if (state.kind === 'synced') {
       this.#synced = true;
+      this.#unknownSince = undefined;
       this.#complete = true;
     }
     this.#options.onChange({ services: new Set(), workloads: new Set() });
+  }
+
+  #noted(update: ResourceUpdate): ResourceUpdate {
+    const now = Date.now();
+    this.#lastHeardAt = now;
+    if (update.sentAt !== undefined) this.#offset = Math.min(this.#offset, now - update.sentAt);
+    const changedAt = update.sentAt === undefined ? now : update.sentAt + this.#offset;
+    this.#changedAt = Math.min(this.#changedAt ?? changedAt, changedAt);
+    return update;
   }
 
   #takeClusters({ resources, removed }: ResourceUpdate): Rejection[] {

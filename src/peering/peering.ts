@@ -21,7 +21,7 @@ import { EntryWriter } from './entry-writer.ts';
 import { deriveExports, type Exports } from './exports.ts';
 import { GatewayStatusWriter } from './gateway-status.ts';
 import { Importer } from './importer.ts';
-import { createPeeringMetrics, type PeeringMetrics } from './metrics.ts';
+import { createPeeringMetrics, showPeering, type PeeringMetrics, type PeeringObservation } from './metrics.ts';
 import type { PeeringOptions } from './options.ts';
 import { readPeerGateway } from './peer-gateway.ts';
 import { peeringIdentity } from './peer-identity.ts';
@@ -95,10 +95,20 @@ export class Peering {
     const { inputs, log } = config;
     this.#status = new GatewayStatusWriter({ gateways: inputs.gateways, log });
     this.tables = [this.#cluster, this.#services, this.#workloads];
-    this.metrics = createPeeringMetrics(config.registry ?? new Registry());
+    const { registry = new Registry() } = config;
+    this.metrics = createPeeringMetrics(registry);
+    showPeering(registry, () => this.#observe());
     this.exports = deriveExports(config.graph, config.inputs, config);
     this.#importer = new Importer(config.graph);
     this.desired = deriveEntries(config.graph, this.exports, this.#importer.peers, config);
+  }
+
+  #observe(): PeeringObservation {
+    return {
+      peers: this.#importer.observe(),
+      exported: { services: this.exports.services.size, workloads: this.exports.workloads.size },
+      writing: this.#writer,
+    };
   }
 
   /** Whether a type is one of {@link tables}: to be given to peers only. */
@@ -206,6 +216,7 @@ export class Peering {
       desired: this.desired,
       actual: inputs,
       isKnown: (peer) => this.#importer.isKnown(peer),
+      changedAt: (peer) => this.#importer.changedAt(peer) ?? Date.now(),
       events,
       metrics: this.metrics,
       log,

@@ -30,6 +30,8 @@ export interface GrpcConnectionOptions {
   readonly tls?: ClientTls | undefined;
   /** Default 5 s. */
   readonly connectTimeoutMs?: number;
+  /** A ping was answered: the server is there, even if it says nothing. */
+  readonly onAlive?: (() => void) | undefined;
   /** A ready TCP connection to use, from another network namespace for example. Default: the process's own. */
   readonly connect?: ((signal: AbortSignal) => Promise<Duplex>) | undefined;
   readonly signal: AbortSignal;
@@ -70,7 +72,7 @@ export async function connectGrpc(options: GrpcConnectionOptions): Promise<GrpcC
     const reason = timeout.aborted ? 'no answer in time' : describeError(error);
     throw new IsthmusError('XDS_CONNECT', `cannot connect to ${options.url}: ${reason}`);
   }
-  const connection = keepAlive(session);
+  const connection = keepAlive(session, options.onAlive);
   return {
     transport: createGrpcTransport({
       baseUrl: options.url,
@@ -98,12 +100,15 @@ const pingIntervalMs = 30_000;
 const pingTimeoutMs = 10_000;
 
 /** Pings, and destroys the connection when a ping is not answered. */
-function keepAlive(session: ClientHttp2Session): Disposable {
+function keepAlive(session: ClientHttp2Session, onAlive: (() => void) | undefined): Disposable {
   let deadline: NodeJS.Timeout | undefined;
   const timer = setInterval(() => {
     if (session.closed || session.destroyed) return;
     deadline = setTimeout(() => session.destroy(new ConnectError('no answer to a ping', Code.Unavailable)), pingTimeoutMs);
-    session.ping(() => clearTimeout(deadline));
+    session.ping((error) => {
+      clearTimeout(deadline);
+      if (error === null) onAlive?.();
+    });
   }, pingIntervalMs);
   const stop = (): void => {
     clearInterval(timer);

@@ -29,6 +29,8 @@ export interface ResourceUpdate {
   readonly typeUrl: string;
   readonly resources: readonly ReceivedResource[];
   readonly removed: readonly string[];
+  /** When the server made the response, by its own clock, milliseconds since 1970; undefined when it does not say. */
+  readonly sentAt?: number | undefined;
 }
 
 /** A resource that the handler could not use; the rest of the response counts as taken. */
@@ -63,6 +65,8 @@ export interface XdsClientOptions {
   /** In the order in which they are asked for. */
   readonly subscriptions: readonly TypeSubscription[];
   readonly onState?: (state: XdsClientState) => void;
+  /** The server has answered a ping; see {@link GrpcConnectionOptions.onAlive}. */
+  readonly onAlive?: () => void;
   /** Opens the TCP connection; default: an ordinary one to the URL's host and port. */
   readonly connect?: (signal: AbortSignal) => Promise<Duplex>;
   /** Default: ztunnel's, 10 ms doubling to 15 s. */
@@ -142,10 +146,10 @@ export class XdsClient {
   }
 
   async #connectOnce(signal: AbortSignal): Promise<void> {
-    const { url: given, tls, headers, connect, log } = this.#options;
+    const { url: given, tls, headers, connect, onAlive, log } = this.#options;
     const url = typeof given === 'string' ? given : given();
     this.#enter({ kind: 'connecting' });
-    using connection = await connectGrpc({ url, tls: url.startsWith('https:') ? await tls?.() : undefined, connect, signal });
+    using connection = await connectGrpc({ url, tls: url.startsWith('https:') ? await tls?.() : undefined, connect, onAlive, signal });
     const requests = new RequestQueue<DeltaDiscoveryRequest>({ bound: 64 });
     try {
       for (const request of this.#firstRequests()) void requests.put(request);
@@ -203,7 +207,9 @@ export class XdsClient {
   }
 
   async #handle(state: TypeState, response: DeltaDiscoveryResponse): Promise<readonly Rejection[]> {
-    const { typeUrl, removedResources: removed } = response;
+    const { typeUrl, removedResources: removed, systemVersionInfo } = response;
+    // Istio writes a time, and a number after it.
+    const sentAt = Date.parse(systemVersionInfo.split('/')[0] ?? '');
     const resources: ReceivedResource[] = response.resources.map(({ name, version, aliases, resource }) => ({
       name,
       version,
@@ -212,7 +218,8 @@ export class XdsClient {
     }));
     let rejections: readonly Rejection[];
     try {
-      rejections = (await state.subscription.handle({ typeUrl, resources, removed })) ?? [];
+      rejections =
+        (await state.subscription.handle({ typeUrl, resources, removed, sentAt: Number.isNaN(sentAt) ? undefined : sentAt })) ?? [];
     } catch (error) {
       this.#options.log.error({ typeUrl, error: describeError(error) }, 'xDS response not taken');
       return [{ name: '*', reason: describeError(error) }];

@@ -197,7 +197,7 @@ async function versions(side: Side): Promise<Record<string, string | undefined>>
 /** What istiod wrote since its start, by its own count. */
 async function writes({ istiod }: Side): Promise<Record<string, number>> {
   const response = await fetch(`http://127.0.0.1:${istiod?.listening.monitoringPort ?? 0}/metrics`);
-  const lines = (await response.text()).matchAll(/^isthmus_peering_writes_total\{kind="(\w+)",result="(\w+)"\} (\d+)/gm);
+  const lines = (await response.text()).matchAll(/^isthmus_peering_writes_total\{peer="cluster-2",kind="(\w+)",result="(\w+)"\} (\d+)/gm);
   return Object.fromEntries([...lines].map(([, kind = '', result = '', count]) => [`${kind} ${result}`, Number(count)]));
 }
 

@@ -177,7 +177,12 @@ async function run(options: RunOptions = {}): Promise<Run> {
     settle,
     writes: async () => {
       const { values } = await metrics.writes.get();
-      return Object.fromEntries(values.map(({ labels, value }) => [`${labels.kind ?? ''} ${labels.result ?? ''}`, value]));
+      const counts: Record<string, number> = {};
+      for (const { labels, value } of values) {
+        const key = `${labels.kind ?? ''} ${labels.result ?? ''}`;
+        counts[key] = (counts[key] ?? 0) + value;
+      }
+      return counts;
     },
     [Symbol.asyncDispose]: async () => {
       stopTelling();

@@ -19,7 +19,7 @@ export class Replica implements AsyncDisposable {
   readonly lines: LogLine[] = [];
   readonly #process: ChildProcess;
   readonly #ended: Promise<unknown>;
-  #hasEnded = false;
+  hasEnded = false;
   #wake = Promise.withResolvers<undefined>();
 
   constructor(options: { readonly name: string; readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv }) {
@@ -27,7 +27,7 @@ export class Replica implements AsyncDisposable {
     const env = { PATH: process.env['PATH'], POD_NAME: options.name, ...options.env };
     this.#process = spawn(process.execPath, [program, 'peering', ...options.args], { stdio: ['ignore', 'ignore', 'pipe'], env });
     this.#ended = once(this.#process, 'close').then(() => {
-      this.#hasEnded = true;
+      this.hasEnded = true;
       this.#changed();
     });
     const { stderr } = this.#process;
@@ -44,7 +44,7 @@ export class Replica implements AsyncDisposable {
     for (;;) {
       const line = this.lines.slice(from).find((one) => one.msg === msg);
       if (line !== undefined) return line;
-      if (this.#hasEnded)
+      if (this.hasEnded)
         throw new Error(`${this.name} ended before it said "${msg}":\n${this.lines.map((one) => JSON.stringify(one)).join('\n')}`);
       await this.#wake.promise;
     }
@@ -92,7 +92,7 @@ export class Replica implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#hasEnded) await this.end('SIGTERM');
+    if (!this.hasEnded) await this.end('SIGTERM');
   }
 
   #changed(): void {

@@ -64,6 +64,7 @@ export async function runPeeringProcess(options: PeeringProcessOptions, signal: 
   const readiness = held.use(
     await HttpPages.listen(config.listen.readiness, { '/healthz': () => ({ body: 'ok\n' }), '/readyz': ready, '/ready': ready }),
   );
+  log.info({ readiness: readiness.port }, 'probes answered');
   // Peers are served for a while after the stop began.
   const ended = new AbortController();
   const parts = held.use(new Parts(ended.signal, log));
@@ -129,8 +130,10 @@ export async function runPeeringProcess(options: PeeringProcessOptions, signal: 
   processMetrics({ registry, clusterId: config.clusterId, connections: () => [...xds.connections()].length, certificate });
   parts.start('peering', (until) => peering.run(until));
   isServing = true;
-  log.info({ clusterId: config.clusterId, port: server.port, version }, 'ready');
-  options.onReady?.({ peeringPort: server.port, monitoringPort: monitoring.port, readinessPort: readiness.port });
+  const listening = { peeringPort: server.port, monitoringPort: monitoring.port, readinessPort: readiness.port };
+  const { clusterId } = config;
+  log.info({ clusterId, port: server.port, monitoring: monitoring.port, readiness: readiness.port, version }, 'ready');
+  options.onReady?.(listening);
   await stopped;
   // The Lease is given up at once. Whoever still finds this replica by its Service is served until nobody does.
   await Promise.race([sleep(config.drainMs), parts.failure]);
