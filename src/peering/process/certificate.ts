@@ -3,7 +3,7 @@ import { watch } from 'node:fs';
 import { dirname } from 'node:path';
 
 import { Backoff, describeError, IsthmusError, sleep, type Logger } from '../../core/index.ts';
-import { formatSpiffe, isIssuedBy, publicKeySha256, readCertificates, splitPem, type SignedCertificate } from '../../pki/index.ts';
+import { formatSpiffe, isIssuedBy, publicKeySha256, readCertificates, splitPem, uriNames, type SignedCertificate } from '../../pki/index.ts';
 import { controlPlaneTls, findPath, readRoots, readToken, requestCertificate, type ServerTls } from '../../xds/index.ts';
 import type { PeeringProcessConfig } from './config.ts';
 
@@ -156,7 +156,7 @@ export class CertificateSource {
 function toPeeringCertificate(identity: string, signed: SignedCertificate, moreRoots: string): PeeringCertificate {
   const [leaf, ...chain] = readCertificates(signed.certificateChain, "istiod's answer");
   if (leaf === undefined) throw new IsthmusError('PEERING_CERTIFICATE', 'the answer of istiod holds no certificate');
-  if (leaf.subjectAltName?.includes(identity) !== true) {
+  if (!uriNames(leaf).includes(identity)) {
     throw new IsthmusError('PEERING_CERTIFICATE', `istiod signed for ${leaf.subjectAltName ?? 'nobody'}, asked for was ${identity}`, {
       hint: 'the token has to be that of the service account in the identity, and TRUST_DOMAIN that of istiod',
     });

@@ -30,6 +30,12 @@ export interface PeeringProcessConfig {
   readonly serviceRanges: readonly string[] | undefined;
   /** [CREATE_NAMESPACES, --create-namespaces] Default false. */
   readonly createNamespaces: boolean;
+  /** [LINKED_PEERS_ONLY, --linked-peers-only] Tell nothing to clusters that this one does not link to itself; default false: each link is one direction. */
+  readonly linkedPeersOnly: boolean;
+  /** [PEER_LEASE, --peer-lease] How long a peer's entries are kept while it cannot be reached; default `1h`. Milliseconds. */
+  readonly peerLeaseMs: number;
+  /** [KUBE_API_QPS, KUBE_API_BURST] Writes of entries a second, and at once after a quiet time; default 200 and 400. */
+  readonly writeRate: { readonly perSecond: number; readonly burst: number };
   readonly authority: {
     /** [CA_ADDRESS] Istio's certificate service; default `istiod.<namespace>.svc:15012`. As a URL. */
     readonly url: string;
@@ -71,6 +77,8 @@ export interface PeeringProcessFlags {
   readonly podCidrs?: string;
   readonly serviceCidrs?: string;
   readonly createNamespaces?: boolean;
+  readonly linkedPeersOnly?: boolean;
+  readonly peerLease?: string;
   readonly lease?: string;
   readonly renewDeadline?: string;
   readonly retryPeriod?: string;
@@ -101,6 +109,12 @@ export function peeringProcessConfig(env: NodeJS.ProcessEnv, flags: PeeringProce
     podRanges: ranges(flags.podCidrs ?? env['POD_CIDRS'], 'POD_CIDRS, --pod-cidrs'),
     serviceRanges: ranges(flags.serviceCidrs ?? env['SERVICE_CIDRS'], 'SERVICE_CIDRS, --service-cidrs'),
     createNamespaces: flags.createNamespaces ?? truth(env['CREATE_NAMESPACES'], 'CREATE_NAMESPACES'),
+    linkedPeersOnly: flags.linkedPeersOnly ?? truth(env['LINKED_PEERS_ONLY'], 'LINKED_PEERS_ONLY'),
+    peerLeaseMs: duration(flags.peerLease ?? env['PEER_LEASE'], 'PEER_LEASE, --peer-lease') ?? 3_600_000,
+    writeRate: {
+      perSecond: positive(env['KUBE_API_QPS'] || '200', 'KUBE_API_QPS'),
+      burst: positive(env['KUBE_API_BURST'] || '400', 'KUBE_API_BURST'),
+    },
     authority: {
       url: authorityUrl(env['CA_ADDRESS'] || `istiod.${namespace}.svc:${ports.istiodTls}`),
       roots: env['CA_ROOT_CA'] || '/var/run/secrets/istio/root-cert.pem',
@@ -152,11 +166,11 @@ function ranges(text: string | undefined, name: string): readonly string[] | und
   return parts;
 }
 
-/** As Go writes it, in one unit: `3s`, `1500ms`, `1m`. Milliseconds. */
+/** As Go writes it, in one unit: `3s`, `1500ms`, `1m`, `1h`. Milliseconds. */
 function duration(text: string | undefined, name: string): number | undefined {
   if (text === undefined || text === '') return undefined;
-  const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m)$/.exec(text) ?? [];
-  const ms = Number(number) * (unit === 'ms' ? 1 : unit === 's' ? 1000 : 60_000);
+  const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
+  const ms = Number(number) * (unit === 'ms' ? 1 : unit === 's' ? 1000 : unit === 'm' ? 60_000 : 3_600_000);
   if (number === '' || ms < 100) throw invalid(name, `"${text}" is not a time like 3s, of at least 100ms`);
   return ms;
 }
@@ -169,6 +183,11 @@ function truth(text: string | undefined, name: string): boolean {
 
 function wholeNumber(text: string, name: string): number {
   if (!/^\d{1,6}$/.test(text)) throw invalid(name, `"${text}" is not a number of seconds`);
+  return Number(text);
+}
+
+function positive(text: string, name: string): number {
+  if (!/^[1-9]\d{0,4}$/.test(text)) throw invalid(name, `"${text}" is not a whole number from 1 to 99999`);
   return Number(text);
 }
 
