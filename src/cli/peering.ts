@@ -23,6 +23,8 @@ export async function run(args: string[]): Promise<void> {
     .option('--pod-cidrs <ranges>', "the pods' ranges; default POD_CIDRS, then those of the nodes")
     .option('--service-cidrs <ranges>', "the Services' ranges; default SERVICE_CIDRS")
     .option('--create-namespaces', 'make the namespaces of services of peers; default CREATE_NAMESPACES')
+    .option('--linked-peers-only', 'tell nothing to clusters that this one does not link to; default LINKED_PEERS_ONLY')
+    .option('--peer-lease <time>', "how long an unreachable peer's entries are kept; default PEER_LEASE, then 1h")
     .option('--lease <time>', 'how long a leader is believed without a sign of life; default LEASE_DURATION, then 3s')
     .option('--renew-deadline <time>', 'how long a leader goes on that cannot renew; default RENEW_DEADLINE, then 2/3 of the lease')
     .option('--retry-period <time>', 'how often those who do not lead look; default RETRY_PERIOD, then 1/6 of the lease')

@@ -56,6 +56,8 @@ export interface PeeringConfig extends PeeringOptions {
   readonly leaseMs?: number;
   /** Serve only peers that this cluster links to itself; default false: each Gateway is one direction. */
   readonly linkedPeersOnly?: boolean;
+  /** Writes of entries a second, and at once after a quiet time; default 200 and 400. */
+  readonly writeRate?: { readonly perSecond: number; readonly burst: number };
   /**
    * Runs what only one replica may do (writing) while it leads; default: always. With several replicas, pass one that uses a Lease.
    */
@@ -216,6 +218,7 @@ export class Peering {
       desired: this.desired,
       actual: inputs,
       isKnown: (peer) => this.#importer.isKnown(peer),
+      rate: this.#config.writeRate,
       changedAt: (peer) => this.#importer.changedAt(peer) ?? Date.now(),
       events,
       metrics: this.metrics,
