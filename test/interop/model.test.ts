@@ -229,6 +229,9 @@ async function objectsOf({ cluster }: Side): Promise<readonly KubeObject[]> {
   return JSON.parse(text.replaceAll(/k:\{\\"uid\\":\\"[-0-9a-f]+\\"\}/g, 'k:uid')) as KubeObject[];
 }
 
+const orderOf = ({ manager, operation, subresource }: { manager?: string; operation?: string; subresource?: string }): string =>
+  [manager, operation, subresource].join();
+
 const byChance = new Set([
   'uid',
   'resourceVersion',
@@ -242,5 +245,7 @@ const byChance = new Set([
 ]);
 
 function withoutChance(key: string, value: unknown): unknown {
+  // Ordered by time, in whole seconds.
+  if (key === 'managedFields') return (value as object[]).toSorted((a, b) => orderOf(a).localeCompare(orderOf(b)));
   return byChance.has(key) ? undefined : value;
 }

@@ -81,7 +81,10 @@ describe('ten thousand changes of pods, beside unmodified istiods', { skip: with
     // Some at least came through: it did not only see the end.
     assert.ok(writes.length >= pods, `${writes.length} writes`);
     const failed = writes.filter(({ responseStatus }) => (responseStatus?.code ?? 0) >= 400);
-    assert.deepEqual(failed.slice(0, 3), []);
+    // On a busy machine a term of the leader may end in the midst of writes: they are broken off, and done again in the next one.
+    const brokenOff = failed.filter(({ responseStatus }) => responseStatus?.message?.endsWith('context canceled'));
+    t.diagnostic(`${brokenOff.length} of the writes were broken off`);
+    assert.deepEqual(failed.filter((write) => !brokenOff.includes(write)).slice(0, 3), []);
     const { workloads } = await importing.istiod.ambientz();
     assert.equal(workloads.filter(({ services = {} }) => 'demo/web.demo.mesh.internal' in services).length, pods + 1);
   });
