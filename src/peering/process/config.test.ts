@@ -43,6 +43,14 @@ suite('configuration of the peering process', () => {
     assert.deepEqual([config.listen.peering, config.authority.url], [{ host: '127.0.0.1', port: 4 }, 'https://127.0.0.1:1']);
   });
 
+  test('peers and writes', () => {
+    const config = peeringProcessConfig({ CLUSTER_ID: 'a' });
+    assert.deepEqual([config.linkedPeersOnly, config.peerLeaseMs, config.writeRate], [false, 3_600_000, { perSecond: 200, burst: 400 }]);
+    const env = { CLUSTER_ID: 'a', LINKED_PEERS_ONLY: 'false', PEER_LEASE: '10m', KUBE_API_QPS: '50', KUBE_API_BURST: '90' };
+    const other = peeringProcessConfig(env, { linkedPeersOnly: true, peerLease: '2h' });
+    assert.deepEqual([other.linkedPeersOnly, other.peerLeaseMs, other.writeRate], [true, 7_200_000, { perSecond: 50, burst: 90 }]);
+  });
+
   const wrong: readonly (readonly [env: NodeJS.ProcessEnv, flags: PeeringProcessFlags, message: RegExp])[] = [
     [{ CLUSTER_ID: '' }, {}, /^CLUSTER_ID, --cluster-id: missing/],
     [{ POD_CIDRS: '10.0.0.0' }, {}, /^POD_CIDRS, --pod-cidrs: "10\.0\.0\.0" is not a range/],
@@ -53,6 +61,9 @@ suite('configuration of the peering process', () => {
     [{ CA_ADDRESS: 'http://istiod.istio-system.svc:15010' }, {}, /^CA_ADDRESS/],
     [{ LEASE_DURATION: '3' }, {}, /"3" is not a time like 3s/],
     [{}, { lease: '3s', renewDeadline: '3s' }, /has to be less than the lease/],
+    [{ LINKED_PEERS_ONLY: 'on' }, {}, /^LINKED_PEERS_ONLY: "on" is neither true nor false/],
+    [{}, { peerLease: '1d' }, /--peer-lease: "1d" is not a time like 3s/],
+    [{ KUBE_API_QPS: '0' }, {}, /^KUBE_API_QPS: "0" is not a whole number/],
     [{ TERMINATION_DRAIN_DURATION_SECONDS: '-1' }, {}, /"-1" is not a number of seconds/],
     [{}, { listen: '15012' }, /--listen: "15012" is not an address/],
   ];
