@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
-import { IsthmusError } from './errors.ts';
+import { describeError, IsthmusError } from './errors.ts';
 import type { ListenAddress } from './listen-address.ts';
 
 /** A page: what to answer at a path. */
@@ -56,7 +56,12 @@ async function answer(pages: Readonly<Record<string, Page>>, request: IncomingMe
 async function produce(method: string | undefined, page: Page | undefined): Promise<HttpAnswer> {
   if (page === undefined) return { status: 404, body: 'not found\n' };
   if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'GET only\n' };
-  return await page();
+  try {
+    return await page();
+  } catch (error) {
+    // An exception here would end the process.
+    return { status: 500, body: `${describeError(error)}\n` };
+  }
 }
 
 /** A page of JSON. */

@@ -3,7 +3,15 @@ import { watch } from 'node:fs';
 import { dirname } from 'node:path';
 
 import { Backoff, describeError, IsthmusError, sleep, type Logger } from '../../core/index.ts';
-import { formatSpiffe, isIssuedBy, publicKeySha256, readCertificates, splitPem, uriNames, type SignedCertificate } from '../../pki/index.ts';
+import {
+  formatSpiffe,
+  isIssuedBy,
+  publicKeySha256,
+  readCertificates,
+  splitPem,
+  uriNames,
+  type SignedCertificate,
+} from '../../pki/index.ts';
 import { controlPlaneTls, findPath, readRoots, readToken, requestCertificate, type ServerTls } from '../../xds/index.ts';
 import type { PeeringProcessConfig } from './config.ts';
 
@@ -54,6 +62,11 @@ export class CertificateSource {
       throw new IsthmusError('PEERING_CERTIFICATE', `no certificate: ${this.#failure}`);
     }
     return this.#current;
+  }
+
+  /** When the last one that was signed expires, or did; milliseconds since 1970. */
+  get expiresAt(): number | undefined {
+    return this.#current?.notAfter;
   }
 
   onChange(handler: () => void): () => void {

@@ -30,7 +30,7 @@ export function processMetrics(options: {
     help: 'When the certificate of this process expires, seconds since 1970.',
     registers,
     collect() {
-      this.set(certificate.current.notAfter / 1000);
+      if (certificate.expiresAt !== undefined) this.set(certificate.expiresAt / 1000);
     },
   });
 }
