@@ -81,10 +81,13 @@ describe('ten thousand changes of pods, beside unmodified istiods', { skip: with
     // Some at least came through: it did not only see the end.
     assert.ok(writes.length >= pods, `${writes.length} writes`);
     const failed = writes.filter(({ responseStatus }) => (responseStatus?.code ?? 0) >= 400);
-    // On a busy machine a term of the leader may end in the midst of writes: they are broken off, and done again in the next one.
-    const brokenOff = failed.filter(({ responseStatus }) => responseStatus?.message?.endsWith('context canceled'));
-    t.diagnostic(`${brokenOff.length} of the writes were broken off`);
-    assert.deepEqual(failed.filter((write) => !brokenOff.includes(write)).slice(0, 3), []);
+    // On a busy machine a term of the leader may end in the midst of its 16 writes. They are broken off, and asked for again in the next
+    // term; a deletion may have been done by then.
+    const brokenOff = ({ verb, responseStatus }: AuditedRequest): boolean =>
+      responseStatus?.message?.endsWith('context canceled') === true || (verb === 'delete' && responseStatus?.code === 404);
+    t.diagnostic(`${failed.length} of the writes failed`);
+    assert.deepEqual(failed.filter((write) => !brokenOff(write)).slice(0, 3), []);
+    assert.ok(failed.length <= writes.length / 100, `${failed.length} writes failed`);
     const { workloads } = await importing.istiod.ambientz();
     assert.equal(workloads.filter(({ services = {} }) => 'demo/web.demo.mesh.internal' in services).length, pods + 1);
   });
