@@ -174,13 +174,13 @@ export function deriveEntries(graph: Graph, exports: Exports, peers: PeerInputs,
         const place = placeOf(service.namespace, service.name, fetch);
         if (place === undefined || service.leftOut.includes(cluster)) continue;
         const ports = isPlain ? plainPorts(workload, service, served) : flatPorts(workload, service);
-        const stranger =
-          place.local === undefined ? undefined : selectors.strangerTo(workload, { ...service, ...place.local }, served, fetch);
+        const entry = ports === undefined ? undefined : flatEntry(workload, service, peer, { ...place, ports });
+        if (entry === undefined) continue;
+        const of = { namespace: service.namespace, name: service.name, labels: entry.metadata.labels ?? {} };
+        // Not by the local selector alone: the pod's cluster names its application and version as well.
+        const stranger = isPlain ? selectors.strangerTo(workload, of, served, fetch) : undefined;
         if (stranger !== undefined) wrong ??= stranger;
-        else if (ports !== undefined) {
-          const entry = flatEntry(workload, service, peer, { ...place, ports });
-          if (entry !== undefined) entries.push(entry);
-        }
+        else entries.push(entry);
       }
       return { entries, refusal: wrong };
     },

@@ -53,13 +53,14 @@ class Plain {
     name: string,
     address: readonly number[],
     services: Readonly<Record<string, Readonly<Record<number, number>>>>,
+    canonicalName = '',
   ): void {
     const uid = `${clusterId}//Pod/demo/${name}`;
     const lists = Object.entries(services).map(([serving, ports]) => {
       const list = Object.entries(ports).map(([servicePort, targetPort]) => ({ servicePort: Number(servicePort), targetPort }));
       return [`demo/${serving}.demo.mesh.internal`, create(PortListSchema, { ports: list })] as const;
     });
-    const of = { uid, name, namespace: 'demo', clusterId, network: 'flat-network', serviceAccount: 'default' };
+    const of = { uid, name, namespace: 'demo', clusterId, network: 'flat-network', serviceAccount: 'default', canonicalName };
     const workload = create(WorkloadSchema, { ...of, addresses: [Uint8Array.from(address)], services: Object.fromEntries(lists) });
     this.#workloads.set(peerKey(clusterId, uid), workload);
   }
@@ -220,6 +221,21 @@ suite('what an unmodified istiod makes of the entries', () => {
     assert.deepEqual(plain.destinations('web', 80), ['10.10.0.1:8080', '10.20.0.1:81']);
     assert.deepEqual(plain.destinations('narrow', 80), ['10.10.0.1:80', '10.20.0.1:82']);
     assert.equal(plain.refusal('cluster-2', 'narrow-alone'), 'PEERING_SELECTOR');
+  });
+
+  test('nor because of the canonical name that its cluster gives it, be its service here or not', () => {
+    const plain = new Plain();
+    const byName = service('admin', { selector: { 'service.istio.io/canonical-name': 'admin' }, ports: [{ name: 'http', port: 80 }] });
+    plain.objects.put(web(), byName, local('a', '10.10.0.1'));
+    plain.peer('cluster-2');
+    for (const name of ['web', 'elsewhere', 'admin']) plain.exports('cluster-2', name, [80]);
+    plain.pod('cluster-2', 'b', [10, 20, 0, 1], { web: { 80: 81 } }, 'admin');
+    plain.pod('cluster-2', 'c', [10, 20, 0, 2], { elsewhere: { 80: 82 } }, 'admin');
+    plain.pod('cluster-2', 'd', [10, 20, 0, 3], { admin: { 80: 83 } }, 'admin');
+    plain.pod('cluster-2', 'e', [10, 20, 0, 4], { web: { 80: 84 } }, 'web');
+    assert.deepEqual(plain.destinations('admin', 80), ['10.20.0.3:83']);
+    assert.deepEqual(plain.destinations('web', 80), ['10.10.0.1:8080', '10.20.0.4:84']);
+    for (const name of ['b', 'c']) assert.equal(plain.refusal('cluster-2', name), 'PEERING_SELECTOR');
   });
 
   test('a selector by a label that entries cannot carry leaves the local pods out, and is told', () => {

@@ -21,15 +21,15 @@ export class LocalSelectors {
     this.#index = new SelectorIndex(graph, local, { name: 'peeringLocalSelectors', namespaceOf: ({ namespace }) => namespace });
   }
 
-  /** Why a workload's entry for a service would be wrong for another one; undefined when it would not. */
+  /** Why a workload's entry for a service would be wrong for another one, by all `labels` that it carries; undefined when it would not. */
   strangerTo(
     workload: Workload,
-    service: { readonly namespace: string; readonly name: string; readonly selector: Readonly<Record<string, string>> },
+    service: { readonly namespace: string; readonly name: string; readonly labels: Readonly<Record<string, string>> },
     served: readonly GlobalService[],
     fetch: Fetch,
   ): Refusal | undefined {
-    const { namespace, name, selector } = service;
-    const others = this.#index.selecting(fetch, namespace, selector).filter((other) => other.name !== name && mayCarry(other.selector));
+    const { namespace, name, labels } = service;
+    const others = this.#index.selecting(fetch, namespace, labels).filter((other) => other.name !== name && mayCarry(other.selector));
     const stranger = others.find((other) => {
       const global = served.find((one) => one.name === other.name && one.namespace === namespace);
       return global === undefined || Object.keys(flatPorts(workload, global)).length < global.ports.length;
@@ -37,7 +37,7 @@ export class LocalSelectors {
     if (stranger === undefined) return undefined;
     const message =
       `it serves ${namespace}/${name} and not, with all its ports, ${namespace}/${stranger.name}, ` +
-      'whose selector here takes in the labels of the former';
+      'whose selector here takes in the labels of its entry';
     return { code: 'PEERING_SELECTOR', message };
   }
 }
