@@ -108,7 +108,10 @@ export class Importer {
   /** Whether all that a peer exports is known (or that it exports nothing any more); without an id, of all peers. */
   isKnown(cluster: string | undefined): boolean {
     if (this.#signal.aborted) return false;
-    return [...this.#byGateway.values()].every((peer) => {
+    const peers = [...this.#byGateway.values()];
+    // A Gateway that names no cluster and never answers must not keep what is gone of those that did.
+    if (cluster !== undefined && peers.some((peer) => peer.isImported && peer.cluster === cluster)) return true;
+    return peers.every((peer) => {
       const isPending = !peer.isImported && !peer.isExpired;
       const maybeThis = cluster === undefined || peer.gateway.cluster === undefined || peer.gateway.cluster === cluster;
       return !(isPending && maybeThis);
@@ -393,9 +396,11 @@ export class Importer {
   #clear(peer: Peer): void {
     const { cluster } = peer;
     if (cluster === undefined) return;
-    this.#sites.delete(cluster);
-    for (const name of peer.services) this.#services.delete(peerKey(cluster, name));
-    for (const name of peer.workloads) this.#workloads.delete(peerKey(cluster, name));
+    // Of two Gateways to one cluster both may have let the same things in: what the other one holds is not gone.
+    const other = [...this.#byGateway.values()].find((one) => one !== peer && one.cluster === cluster);
+    if (other === undefined) this.#sites.delete(cluster);
+    for (const name of peer.services) if (other?.services.has(name) !== true) this.#services.delete(peerKey(cluster, name));
+    for (const name of peer.workloads) if (other?.workloads.has(name) !== true) this.#workloads.delete(peerKey(cluster, name));
     peer.services.clear();
     peer.workloads.clear();
     peer.cluster = undefined;

@@ -348,6 +348,44 @@ suite('two control planes over mutual TLS', { timeout: 60_000 }, async () => {
     assert.equal(one.importer.isKnown('cluster-2'), true);
   });
 
+  test('keep what came over one of two links to a cluster when the other one is deleted', async (t) => {
+    const two = await exporter(t, { root });
+    const one = await importing(t, root);
+    two.objects.put(service('global-service'), pod('a', { ip: '10.20.0.13' }));
+    const older = remoteGateway({ cluster: 'cluster-2', address: '127.0.0.1', port: two.port });
+    const younger = { ...older, metadata: { ...older.metadata, name: 'second', uid: 'second', creationTimestamp: '2026-11-02T00:00:00Z' } };
+    one.objects.put(younger);
+    await one.condition(peeringSucceeded, isTrue, 'istio-eastwest/second');
+    one.objects.put(older);
+    await one.condition(peeringSucceeded, isTrue);
+    await one.condition(peeringSucceeded, ({ reason }) => reason === 'PEERING_DUPLICATE', 'istio-eastwest/second');
+    await holds(one.entries.workloadEntries, [gatewayEntry, flat('a')]);
+    one.objects.remove('Gateway', 'istio-eastwest/second');
+    assert.deepEqual(
+      [...one.entries.workloadEntries.values()].map(({ metadata }) => metadata.name).sort(),
+      [gatewayEntry, flat('a')].sort(),
+    );
+    two.objects.put(pod('b', { ip: '10.20.0.14' }));
+    await holds(one.entries.workloadEntries, [gatewayEntry, flat('a'), flat('b')]);
+    one.objects.remove('Gateway', 'istio-eastwest/istio-remote-peer-cluster-2');
+    await holds(one.entries.workloadEntries, []);
+  });
+
+  test('know a peer that told all, whatever a link that names no cluster and never answers may be', async (t) => {
+    const two = await exporter(t, { root });
+    const one = await importing(t, root);
+    two.objects.put(service('global-service'), pod('a', { ip: '10.20.0.13' }));
+    const link = remoteGateway({ cluster: 'cluster-2', address: '127.0.0.1', port: two.port });
+    const nobody = remoteGateway({ cluster: 'cluster-3', address: '127.0.0.1', port: 1 });
+    one.objects.put({ ...nobody, metadata: { ...nobody.metadata, name: 'by-hand', labels: {} } });
+    assert.equal(one.importer.isKnown('cluster-2'), false);
+    one.objects.put(link);
+    await one.condition(peeringSucceeded, isTrue);
+    assert.equal(one.importer.isKnown('cluster-2'), true);
+    assert.equal(one.importer.isKnown('cluster-3'), false);
+    assert.equal(one.importer.isKnown(undefined), false);
+  });
+
   test('know nothing of a peer before all of its state is in', async (t) => {
     const one = await importing(t, root);
     one.objects.put(remoteGateway({ cluster: 'cluster-2', address: '127.0.0.1', port: 1 }));
