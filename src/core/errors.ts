@@ -37,7 +37,8 @@ export const errorCodes = {
   INSTALL_PEERING_BUILT_IN: 'peering was to go beside an istiod that peers by itself',
   INSTALL_NETWORK_DIFFERS: 'a cluster is in another network than the one that was given',
   INSTALL_GATEWAY_API_MISSING: 'a cluster has no Gateway API',
-  UNINSTALL_NOT_OURS: 'an istiod was to be removed that somebody else installed',
+  INSTALL_NOT_OURS: 'an istiod is there already that somebody else installed',
+  UNINSTALL_NOT_OURS: 'an istiod or a peering process was to be removed that somebody else installed',
   DEMO_UNTRUE: 'something that the demo shows did not happen',
   // hbone
   HBONE_PROTOCOL: 'the peer broke the rules of HTTP/2, HPACK or CONNECT',

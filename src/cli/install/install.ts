@@ -1,9 +1,11 @@
 import type { CustomResourceDefinition, DaemonSet, Deployment, KubeObject, Namespace } from '../../api/kubernetes.ts';
 import { istioNamespace, labels } from '../../api/names.ts';
 import { resources } from '../../api/resources.ts';
+import { IsthmusError } from '../../core/index.ts';
 import { waitForObjects, type KubeClient } from '../../kube/index.ts';
 import { applyObjects } from '../apply.ts';
 import { cniManifests } from './cni.ts';
+import { findForeign } from './foreign.ts';
 import { istiodManifests } from './istiod.ts';
 import { defaultComponents, managedBy, type Component, type InstallOptions } from './options.ts';
 import { peeringManifests } from './peering.ts';
@@ -24,11 +26,12 @@ export interface InstallRun {
 
 /**
  * Puts the mesh, or some components of it, into a cluster: CRDs, then control plane, CNI agent and ztunnel, and waits until they are
- * ready by their probes. Run again it changes what differs. Throws KUBE_API, KUBE_UNREACHABLE, ISTHMUS_TIMEOUT.
+ * ready by their probes. Run again it changes what differs. Throws INSTALL_NOT_OURS, and has then changed nothing; KUBE_API, KUBE_UNREACHABLE, ISTHMUS_TIMEOUT.
  */
 export async function install({ client, options, progress, timeout, signal, ...run }: InstallRun): Promise<void> {
   const bounds = { ...(signal && { signal }) };
   const components = run.components ?? defaultComponents(options.programs);
+  await refuseForeign(client);
   if (components.has('base')) {
     progress('custom resource definitions');
     await installCrds(client, timeout, bounds);
@@ -47,6 +50,16 @@ export async function install({ client, options, progress, timeout, signal, ...r
   progress('waiting until all are ready');
   const base = { client, timeout, signal };
   await Promise.all(workloads.map(({ objects }) => waitUntilReady(objects, base)));
+}
+
+/** Ours are applied by force: they would take over the objects of the Istio that is there. */
+async function refuseForeign(client: KubeClient): Promise<void> {
+  const foreign = await findForeign(client, 'istiod');
+  if (foreign === undefined) return;
+  const { context } = client.transport.config;
+  throw new IsthmusError('INSTALL_NOT_OURS', `${context}: Deployment ${foreign} was not installed by isthmus, and would be overwritten`, {
+    hint: `isthmus install --components peering --context ${context} puts peering beside it`,
+  });
 }
 
 interface Workload {

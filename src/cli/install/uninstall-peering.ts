@@ -1,8 +1,10 @@
 import type { KubeObject } from '../../api/kubernetes.ts';
 import { gatewayClasses, labels } from '../../api/names.ts';
 import { resources, type ResourceType } from '../../api/resources.ts';
+import { IsthmusError } from '../../core/index.ts';
 import { waitForObjects, type KubeClient } from '../../kube/index.ts';
 import { readPeerGateway } from '../../peering/index.ts';
+import { findForeign } from './foreign.ts';
 import { managedBySelector } from './options.ts';
 import { peeringName } from './peering.ts';
 import { deleteGateways, ignoreMissingKind, type UninstallRun } from './uninstall.ts';
@@ -12,9 +14,10 @@ const selector = `app=${peeringName},${managedBySelector}`;
 /**
  * Takes `isthmus peering` out and leaves the Istio beside it as it is. Links go first, while the process still runs and collects what
  * it imported; then the east-west gateways; then the process, and what it wrote for this cluster's own services last. Throws KUBE_API,
- * ISTHMUS_TIMEOUT.
+ * ISTHMUS_TIMEOUT, and UNINSTALL_NOT_OURS for what came by Helm; it has then changed nothing.
  */
 export async function uninstallPeering({ client, progress, timeout }: UninstallRun): Promise<void> {
+  await refuseForeign(client);
   // Of Istio's class istio-remote are also gateways of other networks, which are not ours.
   await deleteGateways(client, (gateway) => readPeerGateway(gateway) !== undefined, progress);
   await waitUntilCollected(client, progress, timeout);
@@ -27,6 +30,16 @@ export async function uninstallPeering({ client, progress, timeout }: UninstallR
   for (const { metadata } of processes) await client.delete(resources.leases, { ...metadata, name: leaseName });
   await ignoreMissingKind(client.delete(resources.gatewayClasses, { name: gatewayClasses.eastWest }));
   await deleteEntries(client, progress);
+}
+
+/** Helm's release would still be there, without its Gateways, and go on. */
+async function refuseForeign(client: KubeClient): Promise<void> {
+  const foreign = await findForeign(client, peeringName);
+  if (foreign === undefined) return;
+  const { context } = client.transport.config;
+  throw new IsthmusError('UNINSTALL_NOT_OURS', `${context}: Deployment ${foreign} was not installed by isthmus install`, {
+    hint: 'with Helm: isthmus multicluster unlink, kubectl delete gateway istio-eastwest, then helm uninstall (docs/peering-beside-istio.md)',
+  });
 }
 
 /** Of the process that writes. */

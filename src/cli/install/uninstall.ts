@@ -3,6 +3,7 @@ import { annotations, gatewayClasses, istioNamespace, labels } from '../../api/n
 import { resources, type ResourceType } from '../../api/resources.ts';
 import { IsthmusError } from '../../core/index.ts';
 import { KubeApiError, waitForObjects, type KubeClient } from '../../kube/index.ts';
+import { findForeign } from './foreign.ts';
 import { managedBySelector } from './options.ts';
 
 export interface UninstallRun {
@@ -55,19 +56,14 @@ export async function uninstall({ client, progress, timeout }: UninstallRun): Pr
   );
 }
 
-/** Istio's namespace would go with all that others have in it. */
+/** Another istiod, wherever it is, would lose its namespace, its captured pods and the root certificates of its mesh. */
 async function refuseForeign(client: KubeClient): Promise<void> {
-  const { items } = await client.list(resources.deployments, { namespace: istioNamespace, labelSelector: 'app=istiod' });
-  const foreign = items.find(({ metadata }) => metadata.labels?.['app.kubernetes.io/managed-by'] !== 'isthmus');
+  const foreign = await findForeign(client, 'istiod');
   if (foreign === undefined) return;
   const { context } = client.transport.config;
-  throw new IsthmusError(
-    'UNINSTALL_NOT_OURS',
-    `${context}: Deployment ${istioNamespace}/${foreign.metadata.name} was not installed by isthmus`,
-    {
-      hint: `isthmus uninstall --components peering --context ${context} takes out what is ours`,
-    },
-  );
+  throw new IsthmusError('UNINSTALL_NOT_OURS', `${context}: Deployment ${foreign} was not installed by isthmus`, {
+    hint: `isthmus uninstall --components peering --context ${context} takes out what is ours`,
+  });
 }
 
 async function leaveMesh(client: KubeClient, progress: (step: string) => void, timeout: number): Promise<void> {
