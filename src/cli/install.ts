@@ -7,6 +7,8 @@ import { defaultComponents, parseComponents } from './install/options.ts';
 import { placePrograms } from './install/place-programs.ts';
 
 interface Options extends ClusterOptions {
+  readonly istioNamespace?: string;
+  readonly revision?: string;
   readonly cluster?: string;
   readonly network?: string;
   readonly trustDomain: string;
@@ -28,6 +30,8 @@ export async function run(args: string[]): Promise<void> {
       '--components <list>',
       'of base, istiod, cni, ztunnel, peering; default all that apply; peering alone goes beside an Istio that is there',
     )
+    .option('-i, --istioNamespace <name>', 'beside an Istio that is there: namespace of istiod; default: it is looked for in all')
+    .option('--revision <name>', 'beside an Istio that is there: revision of istiod, where there are several')
     .option('--istiod-binary <path>', "lab only: run this program, Istio's pilot-discovery, as istiod, and peering beside it")
     .option('--ztunnel-binary <path>', "lab only: run this program, Istio's ztunnel, as ztunnel")
     .option('--timeout <seconds>', 'how long to wait for each component; 0 does not wait', '120')
@@ -46,7 +50,13 @@ async function installInto(client: KubeClient, options: Options): Promise<void> 
   const named = options.components === undefined ? undefined : parseComponents(commaList(options.components));
   const progress = (step: string): void => void process.stdout.write(`${context}: ${step}\n`);
   if (named?.size === 1 && named.has('peering')) {
-    const given = { clusterId: options.cluster === undefined ? undefined : checkedClusterId(options.cluster), network: options.network };
+    const { istioNamespace, revision } = options;
+    const choice = { istioNamespace, revision };
+    const given = {
+      clusterId: options.cluster === undefined ? undefined : checkedClusterId(options.cluster),
+      network: options.network,
+      choice,
+    };
     const { installPeeringBeside } = await import('./install/beside.ts');
     const { clusterId, network } = await installPeeringBeside({ client, image: options.image, ...given, progress, timeout });
     process.stdout.write(`${context}: peering installed, cluster id ${clusterId}, network ${network}\n`);

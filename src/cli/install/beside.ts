@@ -4,11 +4,14 @@ import { resources } from '../../api/resources.ts';
 import { IsthmusError } from '../../core/index.ts';
 import type { KubeClient } from '../../kube/index.ts';
 import { applyObjects } from '../apply.ts';
+import type { IstiodChoice } from '../multicluster/find-istio.ts';
 import { findMesh, identityOf, type MeshIdentity } from '../multicluster/mesh-identity.ts';
 import { waitUntilReady } from './install.ts';
 import { peeringManifests } from './peering.ts';
 
 export interface BesideRun {
+  /** Which istiod, where there are several; default the only one. */
+  readonly choice?: IstiodChoice;
   readonly client: KubeClient;
   readonly image: string;
   /** Default: what the installation says. */
@@ -27,7 +30,7 @@ export interface BesideRun {
  */
 export async function installPeeringBeside(run: BesideRun): Promise<MeshIdentity> {
   const { client, image, progress, timeout } = run;
-  const found = await findMesh(client);
+  const found = await findMesh(client, run.choice);
   const { context } = client.transport.config;
   if (found.istiod.isIsthmus) {
     throw new IsthmusError('INSTALL_PEERING_BUILT_IN', `${context}: istiod is Isthmus' own, which peers by itself`, {
@@ -55,8 +58,8 @@ export async function installPeeringBeside(run: BesideRun): Promise<MeshIdentity
     );
   }
   const clusterId = run.clusterId ?? identity.clusterId;
-  const { trustDomain, caAddress } = identity;
-  const objects: KubeObject[] = peeringManifests({ namespace, clusterId, trustDomain, caAddress, image });
+  const { trustDomain, caAddress, rootConfigMap } = identity;
+  const objects: KubeObject[] = peeringManifests({ namespace, clusterId, trustDomain, caAddress, rootConfigMap, image });
   progress(`peering beside istiod of namespace ${namespace}`);
   await applyObjects(client, objects);
   if (timeout > 0) {

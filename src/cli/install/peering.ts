@@ -27,6 +27,8 @@ export interface PeeringManifestOptions {
   readonly clusterDomain?: string;
   /** Who signs the process's certificate, `host:port`; default `istiod.<namespace>.svc:15012`. */
   readonly caAddress?: string;
+  /** The ConfigMap with the mesh's roots, istiod's PILOT_CA_CERT_CONFIGMAP; default `istio-ca-root-cert`. */
+  readonly rootConfigMap?: string;
   /** Where east-west Gateways may stand; default, also of an empty list: in any namespace. The namespaces have to exist. */
   readonly gatewayNamespaces?: readonly string[];
   /** Default: none. */
@@ -36,6 +38,7 @@ export interface PeeringManifestOptions {
 /** Of every object of the component. */
 export const peeringName = 'isthmus-peering';
 const selector = { app: peeringName };
+const defaultRootConfigMap = 'istio-ca-root-cert';
 
 /**
  * `isthmus peering` beside an Istio of others: ServiceAccount, permissions, Deployment, Service, PodDisruptionBudget and
@@ -156,7 +159,7 @@ function deployment(options: PeeringManifestOptions, metadata: Metadata): KubeOb
 }
 
 function podSpec(options: PeeringManifestOptions): object {
-  const { priorityClassName } = options;
+  const { priorityClassName, rootConfigMap = defaultRootConfigMap } = options;
   return {
     serviceAccountName: peeringName,
     nodeSelector: { 'kubernetes.io/os': 'linux' },
@@ -176,7 +179,7 @@ function podSpec(options: PeeringManifestOptions): object {
     securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
     containers: [container(options)],
     volumes: [
-      { name: 'istiod-ca-cert', configMap: { name: 'istio-ca-root-cert' } },
+      { name: 'istiod-ca-cert', configMap: { name: rootConfigMap } },
       {
         name: 'istio-token',
         projected: { sources: [{ serviceAccountToken: { audience: 'istio-ca', expirationSeconds: 43200, path: 'istio-token' } }] },
@@ -216,7 +219,15 @@ function container(options: PeeringManifestOptions): object {
 }
 
 function environment(options: PeeringManifestOptions): object[] {
-  const { namespace, network, clusterDomain, podCidrs = [], serviceCidrs = [], createNamespaces = false } = options;
+  const {
+    namespace,
+    network,
+    clusterDomain,
+    podCidrs = [],
+    serviceCidrs = [],
+    createNamespaces = false,
+    rootConfigMap = defaultRootConfigMap,
+  } = options;
   const field = (name: string, fieldPath: string): object => ({ name, valueFrom: { fieldRef: { fieldPath } } });
   return [
     { name: 'CLUSTER_ID', value: options.clusterId },
@@ -225,6 +236,8 @@ function environment(options: PeeringManifestOptions): object[] {
     { name: 'CA_ADDRESS', value: options.caAddress ?? `istiod.${namespace}.svc:${String(ports.istiodTls)}` },
     { name: 'ISTHMUS_IMAGE', value: options.image },
     { name: 'ISTHMUS_LOG', value: 'info' },
+    // For the gateways that the process makes: they trust the same roots.
+    ...(rootConfigMap === defaultRootConfigMap ? [] : [{ name: 'PILOT_CA_CERT_CONFIGMAP', value: rootConfigMap }]),
     ...(clusterDomain === undefined ? [] : [{ name: 'CLUSTER_DOMAIN', value: clusterDomain }]),
     ...(podCidrs.length === 0 ? [] : [{ name: 'POD_CIDRS', value: podCidrs.join(',') }]),
     ...(serviceCidrs.length === 0 ? [] : [{ name: 'SERVICE_CIDRS', value: serviceCidrs.join(',') }]),

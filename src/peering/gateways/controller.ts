@@ -18,6 +18,8 @@ export interface GatewayConfig {
   readonly namespace: string;
   /** Only Gateways of this revision (label istio.io/rev of the Gateway, else of its namespace) are looked at; undefined: all. */
   readonly revision?: string | undefined;
+  /** The ConfigMap with the mesh's roots; default `istio-ca-root-cert`. */
+  readonly rootConfigMap?: string | undefined;
 }
 
 export interface GatewayControllerOptions {

@@ -15,6 +15,8 @@ export interface EastWestOptions {
   readonly managedBy: string;
   /** istiod's own namespace. */
   readonly istioNamespace: string;
+  /** The ConfigMap with the mesh's roots; default `istio-ca-root-cert`. */
+  readonly rootConfigMap?: string | undefined;
 }
 
 type Listener = Gateway['spec']['listeners'][number];
@@ -125,7 +127,7 @@ function podTemplate(name: string, common: Record<string, string>, options: East
           env: [
             { name: 'XDS_ADDRESS', value: istiod },
             { name: 'CA_ADDRESS', value: istiod },
-            { name: 'PEERING_ADDRESS', value: `isthmus-peering.${options.istioNamespace}.svc:${ports.istiodTls}` },
+            { name: 'ISTHMUS_PEERING_ADDRESS', value: `isthmus-peering.${options.istioNamespace}.svc:${ports.istiodTls}` },
             { name: 'ISTIO_META_CLUSTER_ID', value: options.clusterId },
             { name: 'NETWORK', value: options.network },
             { name: 'TRUST_DOMAIN', value: options.trustDomain },
@@ -151,7 +153,7 @@ function podTemplate(name: string, common: Record<string, string>, options: East
         },
       ],
       volumes: [
-        { name: 'istiod-ca-cert', configMap: { name: 'istio-ca-root-cert' } },
+        { name: 'istiod-ca-cert', configMap: { name: options.rootConfigMap ?? 'istio-ca-root-cert' } },
         {
           name: 'istio-token',
           projected: { sources: [{ serviceAccountToken: { audience: 'istio-ca', expirationSeconds: 43200, path: 'istio-token' } }] },

@@ -24,6 +24,8 @@ export interface PeeringProcessConfig {
   readonly serviceAccount: string;
   /** [ISTHMUS_IMAGE] Image of the gateways that it deploys. */
   readonly image: string;
+  /** [PILOT_CA_CERT_CONFIGMAP] As istiod has it, for the gateways; default `istio-ca-root-cert`. */
+  readonly rootConfigMap: string | undefined;
   /** [POD_CIDRS, --pod-cidrs] Default: what the nodes say. */
   readonly podRanges: readonly string[] | undefined;
   /** [SERVICE_CIDRS, --service-cidrs] Default: only the addresses that are in use are known. */
@@ -106,6 +108,7 @@ export function peeringProcessConfig(env: NodeJS.ProcessEnv, flags: PeeringProce
     podName: env['POD_NAME'] || `${hostname()}-${process.pid}`,
     serviceAccount: env['SERVICE_ACCOUNT'] || 'isthmus-peering',
     image: env['ISTHMUS_IMAGE'] || defaultImage,
+    rootConfigMap: env['PILOT_CA_CERT_CONFIGMAP'] || undefined,
     podRanges: ranges(flags.podCidrs ?? env['POD_CIDRS'], 'POD_CIDRS, --pod-cidrs'),
     serviceRanges: ranges(flags.serviceCidrs ?? env['SERVICE_CIDRS'], 'SERVICE_CIDRS, --service-cidrs'),
     createNamespaces: flags.createNamespaces ?? truth(env['CREATE_NAMESPACES'], 'CREATE_NAMESPACES'),
