@@ -10,7 +10,7 @@ import { findMesh, readMeshIdentity } from './multicluster/mesh-identity.ts';
 import { printReport, reportJson } from './multicluster/report.ts';
 import { readStatus, statusTable } from './multicluster/status.ts';
 import { unlink } from './multicluster/unlink.ts';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 
 interface MeshOptions extends ClusterOptions {
   readonly istioNamespace?: string;
@@ -73,7 +73,7 @@ export async function run(args: string[]): Promise<void> {
     .option('--create-namespace', 'make the namespace if it is not there')
     .option('--generate', 'print the Gateway as YAML instead of applying it')
     .option('--wait', 'wait until it is programmed')
-    .option('--timeout <seconds>', 'how long --wait waits', seconds, 60_000)
+    .addOption(timeoutOption('how long --wait waits', 60))
     .action(async (options: ExposeOptions) => {
       using clients = clientsFor(options);
       const { namespace, timeout } = options;
@@ -102,7 +102,7 @@ export async function run(args: string[]): Promise<void> {
     .option('-n, --namespace <name>', 'namespace of the gateways', gatewayNamespace)
     .option('--generate', 'print the Gateways as YAML instead of applying them')
     .option('--dry-run', 'say what would be applied')
-    .option('--timeout <seconds>', "how long to wait for each cluster's gateway to have an address", seconds, 60_000)
+    .addOption(timeoutOption("how long to wait for each cluster's gateway to have an address", 60))
     .action(linkClusters);
 
   withMeshOptions(command.command('unlink').description('Remove links, and wait until what came over them is gone.'))
@@ -110,7 +110,7 @@ export async function run(args: string[]): Promise<void> {
     .option('--peer <cluster id,…>', 'remove the links of --context to these clusters, which need not exist any more', commaList)
     .option('-n, --namespace <name>', 'only links in this namespace; default all')
     .option('--dry-run', 'say what would be deleted')
-    .option('--timeout <seconds>', 'how long to wait until the entries are removed; 0 does not wait', seconds, 60_000)
+    .addOption(timeoutOption('how long to wait until the entries are removed; 0 does not wait', 60))
     .action(unlinkClusters);
 
   withMeshOptions(command.command('status').description('Show the peers of clusters, and what came from them.'))
@@ -139,7 +139,7 @@ export async function run(args: string[]): Promise<void> {
       'warning',
     )
     .option('--wait', 'check again after every change, until all is well')
-    .option('--timeout <seconds>', 'how long --wait waits', seconds, 120_000)
+    .addOption(timeoutOption('how long --wait waits', 120))
     .action(check);
 
   await runCommand(command, args);
@@ -248,6 +248,11 @@ function addressesOf(list: readonly string[]): ReadonlyMap<string, string> {
 function checkedId(id: string): string {
   if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(id)) return id;
   throw new IsthmusError('ISTHMUS_USAGE', `"${id}" cannot be a cluster id`, { hint: 'use lower-case letters, digits and -, at most 63' });
+}
+
+/** `--timeout`, in milliseconds for the code and in seconds for who reads --help. */
+function timeoutOption(description: string, defaultSeconds: number): Option {
+  return new Option('--timeout <seconds>', description).argParser(seconds).default(defaultSeconds * 1000, String(defaultSeconds));
 }
 
 /** Milliseconds of a number of seconds. */
