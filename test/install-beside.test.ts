@@ -51,6 +51,21 @@ describe('install and uninstall in a cluster with an Istio of others', () => {
     assert.equal(await istiodVersion(), istiod);
   });
 
+  test('a cluster id that no object can be called after is refused before anything is written', async () => {
+    const setId = async (value: string): Promise<void> => {
+      const istiod = await client.get(resources.deployments, { name: 'istiod', namespace: 'mesh-control' });
+      const env = istiod.spec?.template.spec?.containers[0]?.env?.find(({ name }) => name === 'CLUSTER_ID');
+      assert.ok(env);
+      env.value = value;
+      await client.update(resources.deployments, istiod);
+    };
+    await setId('Kubernetes');
+    const run = { client, image: defaultImage, clusterId: undefined, network: undefined, ...quiet };
+    await assert.rejects(installPeeringBeside(run), { code: 'INSTALL_CLUSTER_ID' });
+    assert.equal(await client.find(resources.deployments, peering), undefined);
+    await setId('one');
+  });
+
   test('peering and its gateways take the roots from the ConfigMap that istiod is told', async () => {
     await installPeeringBeside({ client, image: defaultImage, clusterId: undefined, network: undefined, ...quiet });
     const pod = (await client.find(resources.deployments, peering))?.spec?.template.spec;

@@ -3,7 +3,7 @@ import { IsthmusError } from '../core/index.ts';
 import type { KubeClient } from '../kube/index.ts';
 import { clientFor, commaList, createCommand, runCommand, withClusterOptions, type ClusterOptions } from './command.ts';
 import { install } from './install/install.ts';
-import { defaultComponents, parseComponents } from './install/options.ts';
+import { defaultComponents, isClusterId, parseComponents } from './install/options.ts';
 import { placePrograms } from './install/place-programs.ts';
 
 interface Options extends ClusterOptions {
@@ -72,9 +72,9 @@ async function installInto(client: KubeClient, options: Options): Promise<void> 
   process.stdout.write(`${context}: installed, cluster id ${clusterId}, network ${network}\n`);
 }
 
-/** A cluster id becomes part of object names and label values, so it has to be a DNS label. */
+/** Throws ISTHMUS_USAGE. */
 function checkedClusterId(id: string): string {
-  if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(id)) return id;
+  if (isClusterId(id)) return id;
   throw new IsthmusError('ISTHMUS_USAGE', `"${id}" cannot be a cluster id: only lower-case letters, digits and -, at most 63`, {
     hint: 'give --cluster NAME',
   });

@@ -199,19 +199,31 @@ async function unlinkClusters(options: UnlinkOptions): Promise<void> {
 }
 
 async function check(options: CheckOptions): Promise<void> {
-  using clients = clientsFor(options);
+  using clients = clientsToCheck(options);
   const failOn: Severity = options.failOn === 'failure' ? 'failure' : 'warning';
   const what = { clients: clients.all, peers: options.precheck !== true, ...choiceOf(options) };
   const checking = options.wait === true ? waitForClusters({ ...what, timeout: options.timeout, failOn }) : checkClusters(what);
   const reports = await checking.catch((error: unknown) => {
-    // Exit code 1 is that of warnings: a cluster that cannot be checked is worse.
-    throw new IsthmusError('MULTICLUSTER_CHECK_FAILED', `cannot check: ${describeError(error)}`, { cause: error });
+    throw cannotCheck(error);
   });
   if (options.output === undefined) printReports(reports, options.verbose ?? false);
   else await printValue(reportJson(reports), options.output);
   const severity = severityOf(reports);
   if (severity === 'failure') throw new IsthmusError('MULTICLUSTER_CHECK_FAILED', 'multicluster check found issues');
   if (severity === 'warning' && failOn === 'warning') process.exitCode = 1;
+}
+
+function clientsToCheck(options: CheckOptions): Clients {
+  try {
+    return clientsFor(options);
+  } catch (error) {
+    throw cannotCheck(error);
+  }
+}
+
+/** Exit code 1 is that of warnings: a cluster that cannot be checked is worse. */
+function cannotCheck(error: unknown): IsthmusError {
+  return new IsthmusError('MULTICLUSTER_CHECK_FAILED', `cannot check: ${describeError(error)}`, { cause: error });
 }
 
 function printReports(reports: readonly ClusterReport[], verbose: boolean): void {

@@ -35,6 +35,7 @@ export const errorCodes = {
   UNLINK_ENTRIES_LEFT: 'a link is removed, but not what came over it',
   MULTICLUSTER_CHECK_FAILED: 'multicluster check found something wrong',
   INSTALL_PEERING_BUILT_IN: 'peering was to go beside an istiod that peers by itself',
+  INSTALL_CLUSTER_ID: 'the cluster id of an istiod cannot be part of object names',
   INSTALL_NETWORK_DIFFERS: 'a cluster is in another network than the one that was given',
   INSTALL_GATEWAY_API_MISSING: 'a cluster has no Gateway API',
   INSTALL_NOT_OURS: 'an istiod is there already that somebody else installed',

@@ -7,6 +7,7 @@ import { applyObjects } from '../apply.ts';
 import type { IstiodChoice } from '../multicluster/find-istio.ts';
 import { findMesh, identityOf, type MeshIdentity } from '../multicluster/mesh-identity.ts';
 import { waitUntilReady } from './install.ts';
+import { isClusterId } from './options.ts';
 import { peeringManifests } from './peering.ts';
 
 export interface BesideRun {
@@ -26,7 +27,7 @@ export interface BesideRun {
 /**
  * Puts `isthmus peering` beside an Istio that others installed, and touches nothing else: cluster id, network, trust domain and
  * istiod's namespace are the installation's. Only a network that nothing says is added, as the label of istiod's namespace. Throws MESH_NOT_INSTALLED,
- * MESH_AMBIGUOUS, MESH_NETWORK_UNSET, INSTALL_PEERING_BUILT_IN, INSTALL_NETWORK_DIFFERS, INSTALL_GATEWAY_API_MISSING, ISTHMUS_TIMEOUT.
+ * MESH_AMBIGUOUS, MESH_NETWORK_UNSET, INSTALL_PEERING_BUILT_IN, INSTALL_CLUSTER_ID, INSTALL_NETWORK_DIFFERS, INSTALL_GATEWAY_API_MISSING, ISTHMUS_TIMEOUT.
  */
 export async function installPeeringBeside(run: BesideRun): Promise<MeshIdentity> {
   const { client, image, progress, timeout } = run;
@@ -35,6 +36,12 @@ export async function installPeeringBeside(run: BesideRun): Promise<MeshIdentity
   if (found.istiod.isIsthmus) {
     throw new IsthmusError('INSTALL_PEERING_BUILT_IN', `${context}: istiod is Isthmus' own, which peers by itself`, {
       hint: 'there is nothing to install: isthmus multicluster expose',
+    });
+  }
+  const clusterId = run.clusterId ?? found.clusterId;
+  if (!isClusterId(clusterId)) {
+    throw new IsthmusError('INSTALL_CLUSTER_ID', `${context}: istiod's cluster id "${clusterId}" cannot be part of object names`, {
+      hint: `give istiod and ztunnel another one: isthmus multicluster check --precheck --context ${context} shows how`,
     });
   }
   await checkGatewayApi(client);
@@ -57,7 +64,6 @@ export async function installPeeringBeside(run: BesideRun): Promise<MeshIdentity
       },
     );
   }
-  const clusterId = run.clusterId ?? identity.clusterId;
   const { trustDomain, caAddress, rootConfigMap } = identity;
   const objects: KubeObject[] = peeringManifests({ namespace, clusterId, trustDomain, caAddress, rootConfigMap, image });
   progress(`peering beside istiod of namespace ${namespace}`);

@@ -20,6 +20,11 @@ export interface NodePrograms {
   readonly ztunnel?: string;
 }
 
+/** A cluster id becomes part of object names and label values, so it has to be a DNS label. */
+export function isClusterId(id: string): boolean {
+  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(id);
+}
+
 /** The parts of an installation; `base` is the custom resource definitions and the namespace. */
 export const components = ['base', 'istiod', 'cni', 'ztunnel', 'peering'] as const;
 export type Component = (typeof components)[number];
