@@ -154,6 +154,17 @@ suite('certificate of the peering process', () => {
     assert.equal(service.source.current.authority, service.authority.fingerprint);
   });
 
+  test('an expired one is shown to nobody, but who signed it is still known', async (t) => {
+    const root = verifyAuthority(await createRoot());
+    const material = await issueIntermediate(root, { cluster: 'cluster-1' });
+    const service = await Service.start(t, material);
+    service.run();
+    const { notAfter } = await service.source.first;
+    t.mock.method(Date, 'now', () => notAfter + 1);
+    assert.throws(() => service.source.current, { code: 'PEERING_CERTIFICATE' });
+    assert.equal(service.source.authority, fingerprint(material));
+  });
+
   test('is not taken when it is of somebody else', async (t) => {
     const root = verifyAuthority(await createRoot());
     const service = await Service.start(t, await issueIntermediate(root, { cluster: 'cluster-1' }));

@@ -64,6 +64,11 @@ export class CertificateSource {
     return this.#current;
   }
 
+  /** Who signed the last one, even if it has expired: hex SHA-256 of its public key. Throws PEERING_CERTIFICATE before the first. */
+  get authority(): string {
+    return (this.#current ?? this.current).authority;
+  }
+
   /** When the last one that was signed expires, or did; milliseconds since 1970. */
   get expiresAt(): number | undefined {
     return this.#current?.notAfter;

@@ -88,7 +88,7 @@ export async function runPeeringProcess(options: PeeringProcessOptions, signal: 
     inputs: cluster.inputs,
     synced: Promise.race([derived.promise, aborted(running)]),
     credentials: () => certificate.current,
-    authority: { fingerprint: () => certificate.current.authority, onChange: (handler) => certificate.onChange(handler) },
+    authority: { fingerprint: () => certificate.authority, onChange: (handler) => certificate.onChange(handler) },
     lead: (write, until) =>
       leadWhileElected(
         {
