@@ -202,6 +202,7 @@ describe('the renderings of the chart', () => {
       podCidrs: ['10.10.0.0/16', 'fd00:10::/48'],
       serviceCidrs: ['10.255.10.0/24'],
       clusterDomain: 'cluster.example',
+      rootConfigMap: 'mesh-roots',
       createNamespaces: true,
       gatewayNamespaces: ['istio-eastwest', 'edge'],
       replicas: 1,

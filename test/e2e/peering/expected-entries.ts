@@ -29,8 +29,8 @@ export interface ClusterView {
 const rootNamespace = 'istio-system';
 
 /**
- * The entries that `here` has to hold, from what all clusters' API servers say: written down from docs/peering.md and the issue, not from the
- * product's code.
+ * The entries that `here` has to hold, from what all clusters' API servers say: written down from docs/peering.md, not from the product's
+ * code.
  */
 export function expectedEntries(here: ClusterView, others: readonly ClusterView[], rules: EntryRules): readonly EntryView[] {
   const peers = others.filter((peer) => isLinked(here.state, peer.name));
