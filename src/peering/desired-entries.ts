@@ -41,9 +41,9 @@ export interface DesiredEntries {
   readonly globals: Collection<GlobalService>;
   /** Workloads that peers may speak of, but whose entries would be wrong; by {@link peerKey} of the uid. */
   readonly refusals: Collection<Refusal>;
-  /** What of a Service of this cluster its entries cannot say truly; by `<namespace>/<name>`. Placement `serviceNamespace` alone has any. */
+  /** What of a Service of this cluster its entries cannot say truly; by `<namespace>/<name>`. Empty in the placement `rootNamespace`. */
   readonly findings: Collection<ServiceFindings>;
-  /** Namespaces that services of peers wait for, by name. Placement `serviceNamespace` alone has any. */
+  /** Namespaces that services of peers wait for, by name. Empty in the placement `rootNamespace`. */
   readonly missingNamespaces: Collection<MissingNamespace>;
 }
 
