@@ -5,19 +5,15 @@ import { after, before, suite, test } from 'node:test';
 
 import type { WorkloadEntry } from '../../src/api/kubernetes.ts';
 import { resources } from '../../src/api/resources.ts';
-import { createLogger } from '../../src/core/index.ts';
-// What istiod itself serves certificates with, without the rest of it.
-import { authenticateCaller } from '../../src/istiod/callers.ts';
 import { Informer } from '../../src/kube/index.ts';
-import { CertificateAuthority, certificateServiceRoutes, createRoot, issueIntermediate, verifyAuthority } from '../../src/pki/index.ts';
-import { callerOf, GrpcServer } from '../../src/xds/index.ts';
+import { createRoot, issueIntermediate, verifyAuthority } from '../../src/pki/index.ts';
 import { startCluster, type TestCluster, type TestObject } from '../istiod/cluster.ts';
 import type { AuditedRequest } from '../support/api-server.ts';
 import { tokenOf } from '../support/service-account.ts';
+import { certificateService } from './certificate-service.ts';
 import { Replica, ServiceAddress } from './replica.ts';
 
 process.env['ISTHMUS_LOG'] ??= 'silent';
-const log = createLogger('test');
 const trustDomain = 'cluster.local';
 const istioNamespace = 'istio-system';
 
@@ -63,7 +59,7 @@ class Side {
         subjects: ['a', 'b'].map((name) => ({ kind: 'ServiceAccount', name, namespace: istioNamespace })),
       },
     );
-    const authority = started.use(await certificateService(cluster));
+    const authority = started.use(await certificateService(cluster, await issueIntermediate(root, { cluster: cluster.name })));
     const side = new Side(number, cluster, started.use(await ServiceAddress.open()), authority.port);
     await mkdir(side.#file(''));
     await writeFile(side.#file('root-cert.pem'), root.material.roots);
@@ -140,25 +136,6 @@ class Side {
   #file(name: string): string {
     return path.join(this.cluster.stateDir, 'ha', name);
   }
-}
-
-/** Istio's certificate service: callers by token that the API server reviews, a chain with the intermediate. */
-async function certificateService(cluster: TestCluster): Promise<GrpcServer> {
-  const authority = await CertificateAuthority.create({ material: await issueIntermediate(root, { cluster: cluster.name }) });
-  const serving = await authority.issueServing({ dnsNames: ['istiod.istio-system.svc'], uris: [] });
-  const routes = certificateServiceRoutes({
-    authority: () => authority,
-    trustDomain,
-    authenticate: async (context) => {
-      const caller = await authenticateCaller(callerOf(context), { client: cluster.client, trustDomain, tokenAudiences: ['istio-ca'] });
-      assert.ok(caller.identity);
-      return { identity: caller.identity };
-    },
-    authorizeImpersonation: () => Promise.reject(new Error('nobody')),
-    log,
-  });
-  const tls = { certificate: serving.chain, key: serving.key, roots: serving.roots };
-  return await GrpcServer.listen({ routes: [routes], tls, host: '127.0.0.1', port: 0, log });
 }
 
 /** The WorkloadEntries of a cluster, and all that happened to them. */

@@ -8,21 +8,12 @@ import { typeUrls } from '../../src/api/names.ts';
 import { resources, type ResourceType } from '../../src/api/resources.ts';
 import { version } from '../../src/api/version.ts';
 import { createLogger } from '../../src/core/index.ts';
-// What istiod itself serves certificates with, without the rest of it.
-import { authenticateCaller } from '../../src/istiod/callers.ts';
 import { Informer } from '../../src/kube/index.ts';
-import {
-  authorityFingerprint,
-  CertificateAuthority,
-  certificateServiceRoutes,
-  createRoot,
-  issueIntermediate,
-  verifyAuthority,
-  type AuthorityMaterial,
-} from '../../src/pki/index.ts';
-import { callerOf, GrpcServer, XdsClient } from '../../src/xds/index.ts';
+import { authorityFingerprint, createRoot, issueIntermediate, verifyAuthority, type AuthorityMaterial } from '../../src/pki/index.ts';
+import { XdsClient } from '../../src/xds/index.ts';
 import { startCluster, type TestCluster, type TestObject } from '../istiod/cluster.ts';
 import { tokenOf } from '../support/service-account.ts';
+import { certificateService } from './certificate-service.ts';
 import { Replica, ServiceAddress } from './replica.ts';
 
 process.env['ISTHMUS_LOG'] ??= 'silent';
@@ -68,25 +59,6 @@ async function side(number: 1 | 2): Promise<Side> {
   const token = await tokenOf(cluster.client, { namespace: 'istio-system', name: 'isthmus-peering' }, 'istio-ca');
   await writeFile(path.join(cluster.stateDir, 'secrets', 'istio-token'), token);
   return self;
-}
-
-/** Istio's certificate service: callers by token that the API server reviews, a chain with the intermediate. */
-async function certificateService(cluster: TestCluster, material: AuthorityMaterial): Promise<GrpcServer> {
-  const authority = await CertificateAuthority.create({ material });
-  const serving = await authority.issueServing({ dnsNames: ['istiod.istio-system.svc'], uris: [] });
-  const routes = certificateServiceRoutes({
-    authority: () => authority,
-    trustDomain,
-    authenticate: async (context) => {
-      const caller = await authenticateCaller(callerOf(context), { client: cluster.client, trustDomain, tokenAudiences: ['istio-ca'] });
-      assert.ok(caller.identity);
-      return { identity: caller.identity };
-    },
-    authorizeImpersonation: () => Promise.reject(new Error('nobody')),
-    log,
-  });
-  const tls = { certificate: serving.chain, key: serving.key, roots: serving.roots };
-  return await GrpcServer.listen({ routes: [routes], tls, host: '127.0.0.1', port: 0, log });
 }
 
 async function startReplica(side: Side, name: string, env: NodeJS.ProcessEnv = {}): Promise<Replica> {
