@@ -22,9 +22,12 @@ interface Options extends ClusterOptions {
 /** `isthmus install`: the mesh, or parts of it, into one cluster. */
 export async function run(args: string[]): Promise<void> {
   const command = withClusterOptions(createCommand('install', 'Put CRDs, istiod, the CNI agent and ztunnel into a cluster.'))
-    .option('--cluster <id>', "cluster id, unique in the mesh; default the context's name")
-    .option('--network <name>', 'network name, equal in all clusters of a flat network; default flat-network')
-    .option('--trust-domain <domain>', 'SPIFFE trust domain', 'cluster.local')
+    .option('--cluster <id>', "cluster id, unique in the mesh; default the context's name, and beside an Istio that is there its own")
+    .option(
+      '--network <name>',
+      'network name, equal in all clusters of a flat network; default flat-network, and beside an Istio that is there its own',
+    )
+    .option('--trust-domain <domain>', 'SPIFFE trust domain; beside an Istio that is there its own counts', 'cluster.local')
     .option('--image <reference>', 'image of all components', defaultImage)
     .option(
       '--components <list>',
