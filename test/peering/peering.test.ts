@@ -15,6 +15,7 @@ import {
   type AuthorityMaterial,
 } from '../../src/pki/index.ts';
 import { startCluster, startIstiod, type TestCluster, type TestIstiod, type TestObject } from '../istiod/cluster.ts';
+import { createPod, globalService, link } from './objects.ts';
 
 /** A cluster whose istiod can be stopped and started, behind a door that can be shut. */
 interface Side {
@@ -106,44 +107,6 @@ async function stopIstiod(side: Side): Promise<void> {
   side.istiod = undefined;
 }
 
-function globalService(name: string, port: number): TestObject {
-  return {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name, namespace: 'demo', labels: { 'solo.io/service-scope': 'global' } },
-    spec: { selector: { app: 'global-service' }, ports: [{ name: 'http', port, targetPort: 5000 }] },
-  };
-}
-
-async function createPod(cluster: TestCluster, number: 1 | 2, pod: number): Promise<void> {
-  await cluster.createPod({
-    namespace: 'demo',
-    name: `pod-${number}-${pod}`,
-    ip: `10.${number}0.0.1${pod}`,
-    labels: { app: 'global-service' },
-    annotations: { 'ambient.istio.io/redirection': 'enabled' },
-  });
-}
-
-async function link(from: Side, to: Side): Promise<void> {
-  const peer = to.cluster.name;
-  await from.cluster.create({
-    apiVersion: 'gateway.networking.k8s.io/v1',
-    kind: 'Gateway',
-    metadata: {
-      name: `istio-remote-peer-${peer}`,
-      namespace: 'istio-eastwest',
-      labels: { 'topology.istio.io/cluster': peer, 'topology.istio.io/network': 'flat-network' },
-      annotations: { 'gateway.istio.io/trust-domain': 'cluster.local' },
-    },
-    spec: {
-      gatewayClassName: 'istio-remote',
-      addresses: [{ type: 'IPAddress', value: '127.0.0.1' }],
-      listeners: [{ name: 'xds-tls', port: to.door.port, protocol: 'TLS', tls: { mode: 'Passthrough' } }],
-    },
-  });
-}
-
 /** Resolves when the objects of a kind in istio-system are as wanted, and gives them. */
 async function until<T extends KubeObject>(
   side: Side,
@@ -203,7 +166,7 @@ async function writes({ istiod }: Side): Promise<Record<string, number>> {
 
 before(async () => {
   [one, two] = await Promise.all([side(1), side(2)]);
-  await Promise.all([link(one, two), link(two, one)]);
+  await Promise.all([link(one.cluster, 'cluster-2', two.door.port), link(two.cluster, 'cluster-1', one.door.port)]);
   await entriesAre(one, all);
 });
 

@@ -14,11 +14,11 @@ import { XdsClient } from '../../src/xds/index.ts';
 import { startCluster, type TestCluster, type TestObject } from '../istiod/cluster.ts';
 import { tokenOf } from '../support/service-account.ts';
 import { certificateService } from './certificate-service.ts';
+import { createPod, globalService, link } from './objects.ts';
 import { Replica, ServiceAddress } from './replica.ts';
 
 process.env['ISTHMUS_LOG'] ??= 'silent';
 const log = createLogger('test');
-const trustDomain = 'cluster.local';
 
 /** A cluster with an istiod's certificate service, and replicas of `isthmus peering` behind one address. */
 interface Side {
@@ -84,44 +84,6 @@ async function startReplica(side: Side, name: string, env: NodeJS.ProcessEnv = {
   const port = await replica.port('port');
   side.address.targets = [...side.address.targets, port];
   return replica;
-}
-
-function globalService(name: string): TestObject {
-  return {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name, namespace: 'demo', labels: { 'solo.io/service-scope': 'global' } },
-    spec: { selector: { app: 'global-service' }, ports: [{ name: 'http', port: 5000, targetPort: 5000 }] },
-  };
-}
-
-async function createPod(cluster: TestCluster, number: 1 | 2, pod: number): Promise<void> {
-  await cluster.createPod({
-    namespace: 'demo',
-    name: `pod-${number}-${pod}`,
-    ip: `10.${number}0.0.1${pod}`,
-    labels: { app: 'global-service' },
-    annotations: { 'ambient.istio.io/redirection': 'enabled' },
-  });
-}
-
-async function link(from: Side, to: Side): Promise<void> {
-  const peer = to.cluster.name;
-  await from.cluster.create({
-    apiVersion: 'gateway.networking.k8s.io/v1',
-    kind: 'Gateway',
-    metadata: {
-      name: `istio-remote-peer-${peer}`,
-      namespace: 'istio-eastwest',
-      labels: { 'topology.istio.io/cluster': peer, 'topology.istio.io/network': 'flat-network' },
-      annotations: { 'gateway.istio.io/trust-domain': trustDomain },
-    },
-    spec: {
-      gatewayClassName: 'istio-remote',
-      addresses: [{ type: 'IPAddress', value: '127.0.0.1' }],
-      listeners: [{ name: 'xds-tls', port: to.address.port, protocol: 'TLS', tls: { mode: 'Passthrough' } }],
-    },
-  });
 }
 
 /** Resolves when the objects of a kind in a namespace are as wanted, and gives them. */
@@ -208,7 +170,7 @@ describe('isthmus peering', { timeout: 120_000 }, () => {
   it('brings the services of each cluster into the other, in their own namespace', async () => {
     await startReplica(one, 'one-b');
     await Promise.all([startReplica(two, 'two-a'), startReplica(two, 'two-b')]);
-    await Promise.all([link(one, two), link(two, one)]);
+    await Promise.all([link(one.cluster, 'cluster-2', two.address.port), link(two.cluster, 'cluster-1', one.address.port)]);
     for (const [here, there] of [
       [one, two],
       [two, one],
